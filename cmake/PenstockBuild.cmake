@@ -1,0 +1,58 @@
+# What every target of this project shares.
+add_library(penstock_warnings INTERFACE)
+target_compile_options(penstock_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
+                                                   -Woverloaded-virtual $<$<BOOL:${PENSTOCK_WERROR}>:-Werror>)
+if(PENSTOCK_SANITIZE)
+  add_compile_options(-fsanitize=${PENSTOCK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${PENSTOCK_SANITIZE})
+endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(penstock_warnings INTERFACE -Wthread-safety)
+endif()
+
+find_program(PENSTOCK_CCACHE ccache)
+if(PENSTOCK_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_C_COMPILER_LAUNCHER ${PENSTOCK_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${PENSTOCK_CCACHE})
+endif()
+
+# penstock_core_library(NAME SOURCES ... [DEPS ...]): one folder of core/src as a static library.
+function(penstock_core_library name)
+  cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
+  add_library(penstock_${name} STATIC ${A_SOURCES})
+  target_include_directories(penstock_${name} PUBLIC ${PROJECT_SOURCE_DIR}/core/include ${PROJECT_SOURCE_DIR}/core/src)
+  target_link_libraries(penstock_${name} PUBLIC ${A_DEPS} Threads::Threads PRIVATE penstock_warnings)
+endfunction()
+
+# penstock_add_plugin(KIND ID SOURCES ... [LIBS ...]): source-ID.so or sink-ID.so, exporting exactly the entry.
+function(penstock_add_plugin kind id)
+  cmake_parse_arguments(A "" "OUTPUT_DIR" "SOURCES;LIBS" ${ARGN})
+  string(REPLACE "-" "_" target "${kind}_${id}")
+  add_library(${target} MODULE ${A_SOURCES})
+  set(map ${PROJECT_SOURCE_DIR}/core/include/penstock/plugin.map)
+  if(NOT A_OUTPUT_DIR)
+    set(A_OUTPUT_DIR ${PENSTOCK_BUILD_PLUGIN_DIR})
+  endif()
+  set_target_properties(${target} PROPERTIES PREFIX "" OUTPUT_NAME "${kind}-${id}"
+    LIBRARY_OUTPUT_DIRECTORY ${A_OUTPUT_DIR} LINK_DEPENDS ${map})
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/core/include)
+  target_link_libraries(${target} PRIVATE ${A_LIBS} Threads::Threads penstock_warnings)
+  target_link_options(${target} PRIVATE -Wl,--version-script=${map} -Wl,-z,nodelete,-z,now,-z,relro)
+  if(NOT PENSTOCK_SANITIZE)
+    target_link_options(${target} PRIVATE -Wl,-z,defs)
+  endif()
+endfunction()
+
+# penstock_test(NAME SOURCES ... [LIBS ...] [LABELS ...]): one GoogleTest binary, its cases found at build time.
+function(penstock_test name)
+  cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 60)
+  endif()
+  add_executable(${name} ${A_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_link_libraries(${name} PRIVATE ${A_LIBS} GTest::gmock GTest::gtest_main penstock_warnings)
+  include(GoogleTest)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
+    PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT})
+endfunction()

@@ -1,0 +1,156 @@
+// The configuration: TOML files to a typed model. Every finding has file, line and column, says what was expected and names
+// the nearest known key.
+#pragma once
+
+#include <penstock/plugin.h>
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "event/encode.h"
+#include "platform/result.h"
+
+namespace penstock::config {
+
+struct Position {
+  std::string file;
+  uint32_t line = 0;    // from 1; 0: no place in a file
+  uint32_t column = 0;  // from 1
+};
+
+enum class Severity { kNotice, kWarning, kError };
+
+// One thing found in the configuration. ToString: "FILE:LINE:COLUMN: error: TEXT".
+struct Finding {
+  Severity severity = Severity::kError;
+  Position where;
+  std::string text;
+  std::string ToString() const;
+};
+
+enum class Storage { kMemory, kDisk };
+enum class WhenFull { kBlock, kDropNewest, kDropOldest };
+enum class WhenBehind { kHold, kSkip };
+enum class Order { kRelaxed, kStrict };
+enum class LogFormat { kText, kJson };
+
+struct QueueConfig {
+  Storage storage = Storage::kMemory;  // disk: an error for now, "not in this version"
+  uint64_t max_events = 65536;
+  uint64_t max_bytes = 64ull << 20;
+  WhenFull when_full = WhenFull::kBlock;
+};
+
+// A plugin's own keys of one table, still unchecked: they are bound to its option table once the plugin is known.
+class RawOptions;
+// The same, checked and with defaults. Gives the plugin its penstock_config. Movable; pointers that a plugin got from it
+// live as long as it.
+class Options {
+ public:
+  Options();
+  Options(Options&&) noexcept;
+  Options& operator=(Options&&) noexcept;
+  ~Options();
+
+  const penstock_config* abi() const;                     // valid while *this lives and is not moved
+  const penstock_value* Get(std::string_view name) const; // nullptr: no such option
+  // Where the option stands in the files ("map/key" for a key of a MAP); the table's own position when it is not set.
+  Position Where(std::string_view option) const;
+
+  struct Impl;
+
+ private:
+  friend struct Binder;
+  std::unique_ptr<Impl> impl_;
+};
+
+struct SourceConfig {
+  std::string name;
+  Position where;
+  std::string plugin;
+  std::string event_source;  // default: name
+  std::string event_name;    // default: name
+  std::string event_type;    // default: empty, the gateway puts the plugin's id
+  std::vector<std::pair<std::string, std::string>> metadata;  // sorted by key; names [a-z0-9]{1,20} unless only argo sinks read it
+  QueueConfig queue;
+  std::shared_ptr<const RawOptions> raw;
+};
+
+struct MaxBehind {
+  uint64_t events = 0;  // 0: no bound
+  uint64_t bytes = 0;
+  std::chrono::nanoseconds age{0};
+};
+
+struct SinkConfig {
+  std::string name;
+  Position where;
+  std::string plugin;
+  std::vector<std::string> from;  // names of sources, "*" already expanded; in the order of the sources
+  event::Format format = event::Format::kCloudEvents;
+  std::vector<std::pair<std::string, std::string>> headers;  // name, template text
+  Order order = Order::kRelaxed;
+  WhenBehind when_behind = WhenBehind::kHold;
+  MaxBehind max_behind;
+  uint64_t max_in_flight_events = 8192;
+  uint64_t max_in_flight_bytes = 16ull << 20;
+  std::chrono::nanoseconds retry_initial{std::chrono::milliseconds(100)};
+  std::chrono::nanoseconds retry_max{std::chrono::seconds(10)};
+  std::shared_ptr<const RawOptions> raw;
+};
+
+struct GatewayConfig {
+  std::string name;  // default: the host name
+  std::vector<std::string> plugin_dirs;  // searched in order, before the packaged directory
+  std::chrono::nanoseconds shutdown_timeout{std::chrono::seconds(30)};
+  uint64_t memory_limit = 256ull << 20;
+  std::string log_level = "info";  // debug, info, warn, error
+  LogFormat log_format = LogFormat::kText;
+};
+
+struct Config {
+  GatewayConfig gateway;
+  std::vector<SourceConfig> sources;  // in the files' order
+  std::vector<SinkConfig> sinks;
+};
+
+struct Loaded {
+  Config config;                  // meaningful only without errors
+  std::vector<Finding> findings;  // by file and line
+  bool ok() const;                // no finding is an error
+};
+
+// Reads main_file, then conf.d/*.toml beside it in name order. Never throws; every fault is a finding.
+Loaded Load(const std::string& main_file);
+
+// Checks a table's own keys against a plugin's option table: unknown keys (with the nearest known one), types, ranges,
+// choices, required, templates; fills defaults. plugin_id is for the texts.
+struct Bound {
+  Options options;
+  std::vector<Finding> findings;
+};
+Bound BindOptions(const SourceConfig& source, const penstock_plugin& plugin);
+Bound BindOptions(const SinkConfig& sink, const penstock_plugin& plugin);
+
+// Reads the secret behind "env:NAME", "file:/path" or "credential:NAME" now; one trailing newline is cut. The error says
+// what to do; it never holds the secret. Any thread.
+Result<std::string> ReadSecret(std::string_view reference);
+// Whether text has the form of a secret's reference.
+bool IsSecretReference(std::string_view text);
+
+// "10s", "250ms", "1h30m"; "64KiB", "1GiB", "100MB", "512". Errors say what is accepted.
+Result<std::chrono::nanoseconds> ParseDuration(std::string_view text);
+Result<uint64_t> ParseSize(std::string_view text);
+
+// The candidate nearest to word by edit distance, or empty when none is near.
+std::string_view Nearest(std::string_view word, std::span<const std::string_view> candidates);
+
+}  // namespace penstock::config
