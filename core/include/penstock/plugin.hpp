@@ -66,7 +66,7 @@ class Option : public penstock_option {
   constexpr Option Help(const char* sentence) const { Option o = *this; o.help = sentence; return o; }
 
  private:
-  constexpr Option(const char* name, int32_t type) : penstock_option{name, type, 0, nullptr, nullptr, 0, 0, ""} {}
+  constexpr Option(const char* option, int32_t kind) : penstock_option{option, kind, 0, nullptr, nullptr, 0, 0, ""} {}
 };
 static_assert(sizeof(Option) == sizeof(penstock_option));
 
