@@ -1,8 +1,10 @@
-// The event as the gateway holds it: an immutable record inside a block, and what its source says of all its events.
+// The event as the gateway holds it: an immutable record inside a block, and what its source says
+// of all its events.
 #pragma once
 
 #include <penstock/plugin.h>
 
+#include <cassert>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -34,39 +36,64 @@ struct Event {
   uint64_t ack_token = 0;
 };
 
-// The bytes that an event is charged with against every bound: what it points to and its own record.
+// What an event costs beside the bytes that it points to.
+inline constexpr size_t kRecordOverhead = 192;
+
+// The bytes that an event is charged with against every bound: what it points to and its own
+// record.
 size_t ChargedBytes(const penstock_event& event);
 
-// A run of neighbouring events that were accepted together. Immutable once made, so any thread may read it; whoever
-// reads holds a shared_ptr, and the plugin's memory is released when the last one lets go.
+// An event of a batch, whatever the batch's stride: fields that the other side does not know are
+// zero.
+penstock_event ReadEvent(const penstock_event_batch& batch, size_t index);
+
+// A run of neighbouring events that were accepted together. Immutable once made, so any thread may
+// read it; whoever reads holds a shared_ptr, and the plugin's memory is released when the last one
+// lets go, on that one's thread.
 class Block {
+  struct Private {
+    explicit Private() = default;
+  };
+
  public:
-  // Takes count events of the batch from first on: a reference on the owner of each, or a copy where there is none.
-  // Events without a time get now_ns.
-  static std::shared_ptr<const Block> Take(const penstock_event_batch& batch, size_t first, size_t count,
-                                           uint64_t first_offset, int64_t now_ns);
+  // Takes count events of the batch from first on: a reference on the owner of each, or a copy
+  // where there is none. Events without a time get now_ns. One allocation.
+  static std::shared_ptr<const Block> Take(const penstock_event_batch& batch, size_t first,
+                                           size_t count, uint64_t first_offset, int64_t now_ns);
+  explicit Block(Private) {}
   ~Block();
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 
   uint64_t first_offset() const { return first_offset_; }
-  uint64_t end_offset() const { return first_offset_ + events_.size(); }
-  size_t size() const { return events_.size(); }
+  uint64_t end_offset() const { return first_offset_ + size_; }
+  size_t size() const { return size_; }
   // offset: in [first_offset(), end_offset()).
-  const Event& at(uint64_t offset) const { return events_[offset - first_offset_]; }
-  size_t charged_bytes(uint64_t offset) const { return charges_[offset - first_offset_]; }
+  const Event& at(uint64_t offset) const {
+    assert(offset - first_offset_ < size_);
+    return events_[offset - first_offset_];
+  }
+  size_t charged_bytes(uint64_t offset) const {
+    assert(offset - first_offset_ < size_);
+    return charges_[offset - first_offset_];
+  }
   size_t total_charged_bytes() const { return total_charge_; }
 
  private:
-  Block() = default;
+  struct OwnerRun {
+    penstock_owner* owner;
+    uint32_t events;
+  };
+  class Filler;
 
   uint64_t first_offset_ = 0;
+  size_t size_ = 0;
   size_t total_charge_ = 0;
-  std::vector<Event> events_;
-  std::vector<uint32_t> charges_;
-  std::vector<std::pair<penstock_owner*, uint32_t>> owners_;  // runs of equal owners
-  std::unique_ptr<char[]> copied_;
-  std::vector<penstock_kv> copied_attributes_;
+  size_t owner_runs_ = 0;
+  // All of these lie behind the block, in its own allocation.
+  const Event* events_ = nullptr;
+  const size_t* charges_ = nullptr;
+  const OwnerRun* owners_ = nullptr;
 };
 
 }  // namespace penstock::event
