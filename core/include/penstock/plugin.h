@@ -65,7 +65,8 @@ typedef struct penstock_error {
 /* ---- events: source -> host ------------------------------------------------------------------------------- */
 
 /* Keeps the bytes of one or many events alive. The host calls release(owner, n) to give back n references: one for
- * each event that it accepted, coalesced over neighbours. [any], must not block, throw or call the host. */
+ * each event that it accepted, coalesced over neighbours; it may do so after the instance is destroyed. [any], must
+ * not block, throw or call the host. */
 typedef struct penstock_owner {
   void (*release)(struct penstock_owner *self, uint32_t n) PENSTOCK_NOEXCEPT;
 } penstock_owner;

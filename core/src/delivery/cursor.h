@@ -1,0 +1,115 @@
+// How far one sink has got in one queue, and what of it is under way. Used by the sink's delivery thread; only Snapshot is
+// for others.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "delivery/dispatcher.h"
+#include "delivery/window.h"
+
+namespace penstock::delivery {
+
+// What is submitted at once: encoded messages of neighbouring events.
+struct Batch {
+  std::vector<penstock_message> messages;
+  std::vector<uint64_t> offsets;   // of the messages
+  size_t retried = 0;              // the first so many messages were submitted before
+  size_t read = 0;                 // events that were read from the queue for it
+  uint64_t bytes = 0;
+  std::shared_ptr<event::Arena> arena;
+  // The event at this offset, right behind the messages, cannot be encoded.
+  std::optional<uint64_t> unencodable;
+  std::string reason;
+};
+
+class Cursor {
+ public:
+  Cursor(uint32_t lane, std::string sink, CursorSpec spec, DeadLetters* dead_letters,
+         const Clock* clock, const std::shared_ptr<Signal>& signal, uint64_t seed);
+  Cursor(const Cursor&) = delete;
+  Cursor& operator=(const Cursor&) = delete;
+
+  uint32_t lane() const { return lane_; }
+
+  // ---- what may be submitted
+  // Jumps past what is too far behind, if the user wants that.
+  void SkipIfBehind();
+  // Whether there is an event that may go now.
+  bool HasWork(TimePoint now) const;
+  // The next events, encoded: at most max_events and about max_bytes of payload, at least one.
+  Batch Build(uint64_t max_events, uint64_t max_bytes);
+  uint32_t BatchFlags();
+  // The sink took the first accepted messages of the batch; the rest was never submitted. Returns the bytes in flight.
+  uint64_t Submitted(Batch batch, size_t accepted);
+
+  // ---- what came back
+  struct Settled {
+    bool known = false;  // false: no such message is in flight
+    uint64_t bytes = 0;  // no longer in flight
+  };
+  Settled Settle(uint64_t offset, int32_t outcome, uint32_t flags, std::string_view reason,
+                 int32_t code);
+  // The sink could not take a batch at all.
+  void Refused(std::string_view reason);
+  // After a batch of receipts: begins the backoff if some failed, and moves the cursor.
+  void Commit(TimePoint now);
+  // Tells the queue how far the cursor has got.
+  void ReleaseQueue();
+  // The sink is connected again: what waits may go at once.
+  void OnConnected();
+
+  // When HasWork may become true by itself; max(): never.
+  TimePoint NextDeadline(TimePoint now) const;
+  bool Drained() const;
+  uint64_t in_flight() const { return in_flight_; }
+  uint64_t in_flight_bytes() const { return in_flight_bytes_; }
+
+  Ledger Snapshot() const;
+
+ private:
+  bool InBackoff(TimePoint now) const { return now < retry_at_; }
+  bool Encode(const Slot& slot, Batch* batch);
+  void Bury(Slot* slot, DropReason reason, const std::string& text);
+  void LogFailure(TimePoint now, Nanoseconds delay);
+  void Count(const Slot& slot);
+  std::string IdOf(const Slot& slot) const;
+
+  const uint32_t lane_;
+  const CursorSpec spec_;
+  const std::string route_;  // "orders -> bus"
+  const event::Encoder encoder_;
+  DeadLetters* const dead_letters_;
+  const Clock* const clock_;
+  const queue::ReaderId reader_;
+  const uint64_t start_;
+
+  Window window_;
+  std::set<uint64_t> retries_;  // offsets of slots in state kRetry
+  uint64_t in_flight_ = 0, in_flight_bytes_ = 0;
+  Backoff backoff_;
+  TimePoint retry_at_{};
+  bool resume_ = false;         // the next strict batch is the first after a failure
+  bool resume_sent_ = true;     // it has been submitted: the lane flows again
+  bool failed_ = false;      // since the last Commit
+  bool progressed_ = false;  // likewise: a retried event was delivered
+  std::string failure_;      // the first reason since the last Commit
+  uint64_t last_delivered_ = 0;  // the highest offset delivered
+  uint64_t hold_told_ = 0, committed_told_ = 0;  // what the queue knows
+  log::Limiter failure_log_{std::chrono::seconds(10)};
+  log::Limiter dead_log_{std::chrono::seconds(1)};
+  log::Limiter duplicate_log_{std::chrono::seconds(10)};
+
+  mutable std::mutex ledger_mutex_;
+  Ledger ledger_;           // received and pending are made by Snapshot
+  uint64_t committed_ = 0;  // window_.committed(), for Snapshot
+  // Receipts' side counts since the last Commit.
+  uint64_t retries_counted_ = 0, unknown_counted_ = 0, duplicates_counted_ = 0,
+           duplicates_at_once_counted_ = 0, reordered_counted_ = 0;
+};
+
+}  // namespace penstock::delivery

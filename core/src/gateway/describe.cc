@@ -1,0 +1,93 @@
+#include "gateway/describe.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace penstock::gateway {
+namespace {
+
+std::string Bytes(uint64_t n) {
+  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  size_t unit = 0;
+  while (n >= 1024 && n % 1024 == 0 && unit + 1 < std::size(units)) {
+    n /= 1024;
+    ++unit;
+  }
+  return std::to_string(n) + ' ' + units[unit];
+}
+
+std::string QueueWords(const config::SourceConfig& source) {
+  std::string out = "queue in memory, at most " + std::to_string(source.queue.max_events) +
+                    " events or " + Bytes(source.queue.max_bytes) + "; when full ";
+  switch (source.queue.when_full) {
+    case config::WhenFull::kBlock:
+      return out + "the source stops reading, so that its server is slowed down";
+    case config::WhenFull::kDropNewest: return out + "new events are dropped and counted";
+    case config::WhenFull::kDropOldest: return out + "the oldest events are dropped and counted";
+  }
+  return out;
+}
+
+std::string StartWords(const SourcePart& source) {
+  if ((source.plugin->entry().caps & PENSTOCK_CAP_ACK) != 0)
+    return "acknowledged to its origin once every sink has settled an event";
+  return "no acknowledgement to its origin: the guarantee begins when an event is in the queue";
+}
+
+std::string OrderWords(const SinkPart& sink) {
+  if (sink.config->order == config::Order::kRelaxed)
+    return "in order while nothing fails; an event that is retried may stand after later ones (counted)";
+  return MayPipelineStrict(sink)
+             ? "strict, pipelined: after a failure the window is sent again from the first failed event"
+             : "strict, one event at a time: throughput is one event per answer of the bus";
+}
+
+std::string RepeatWords(const SinkPart& sink) {
+  if ((sink.plugin->entry().caps & PENSTOCK_CAP_DEDUPLICATES) != 0)
+    return "an event sent twice has the same id, so the bus drops the copy inside its duplicate window";
+  return "an event whose answer was lost is sent again with the same id: consumers may see it twice";
+}
+
+std::string AwayWords(const SinkPart& sink) {
+  if (sink.config->when_behind == config::WhenBehind::kSkip)
+    return "events wait up to max_behind, then this sink skips the oldest (counted as behind); nobody "
+           "else is held up";
+  return "events wait in the queue and are tried again for ever; a full queue then holds up everything "
+         "that reads the same source";
+}
+
+const SourcePart& SourceOf(const Prepared& prepared, const std::string& name) {
+  return *std::find_if(prepared.sources.begin(), prepared.sources.end(),
+                       [&](const SourcePart& s) { return s.config->name == name; });
+}
+
+void DescribeRoute(const SourcePart& source, const SinkPart& sink, std::string* out) {
+  *out += "  " + source.config->name + " -> " + sink.config->name + "\n";
+  const auto line = [out](const char* label, const std::string& text) {
+    *out += std::string("    ") + label + text + "\n";
+  };
+  line("lost:     ", "what is in memory when the process or the host dies; nothing at a planned stop "
+                     "that drains within shutdown_timeout");
+  line("repeated: ", RepeatWords(sink));
+  line("order:    ", OrderWords(sink));
+  line("bus away: ", AwayWords(sink));
+}
+
+}  // namespace
+
+std::string DescribeRoutes(const Prepared& prepared) {
+  std::string out;
+  for (const SourcePart& source : prepared.sources) {
+    out += "source " + source.config->name + " (" + source.config->plugin + ")\n    " +
+           QueueWords(*source.config) + "\n    " + StartWords(source) + "\n";
+  }
+  for (const SinkPart& sink : prepared.sinks) {
+    out += "sink " + sink.config->name + " (" + sink.config->plugin + ", format " +
+           std::string(event::FormatName(sink.config->format)) + ")\n";
+    for (const std::string& name : sink.config->from)
+      DescribeRoute(SourceOf(prepared, name), sink, &out);
+  }
+  return out;
+}
+
+}  // namespace penstock::gateway

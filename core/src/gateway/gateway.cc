@@ -1,0 +1,147 @@
+#include "gateway/gateway.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <iostream>
+#include <thread>
+
+#include "gateway/describe.h"
+#include "gateway/pipeline.h"
+#include "gateway/prepare.h"
+#include "platform/log.h"
+#include "platform/notify.h"
+
+namespace penstock::gateway {
+namespace {
+
+constexpr char kMe[] = "gateway";
+
+// SIGTERM and SIGINT as a file descriptor; blocked in this thread and in all that it starts.
+class StopSignals {
+ public:
+  StopSignals() {
+    signal(SIGPIPE, SIG_IGN);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  }
+  ~StopSignals() { close(fd_); }
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  // The number of the signal that came, or 0 once the time is over (< 0: never).
+  int Wait(int timeout_ms) {
+    pollfd poll_fd{fd_, POLLIN, 0};
+    if (poll(&poll_fd, 1, timeout_ms) <= 0) return 0;
+    signalfd_siginfo info{};
+    if (read(fd_, &info, sizeof info) != sizeof info) return 0;
+    return static_cast<int>(info.ssi_signo);
+  }
+
+ private:
+  int fd_;
+};
+
+void LogFinding(const config::Finding& finding) {
+  switch (finding.severity) {
+    case config::Severity::kError: log::LogError(kMe, finding.ToString()); break;
+    case config::Severity::kWarning: log::Warn(kMe, finding.ToString()); break;
+    case config::Severity::kNotice: log::Info(kMe, finding.ToString()); break;
+  }
+}
+
+// Waits for a signal; with exit_when_done also for the sources' end.
+void WaitForEnd(StopSignals& signals, const Pipeline& pipeline, bool exit_when_done) {
+  for (;;) {
+    const int signal_number = signals.Wait(exit_when_done ? 20 : -1);
+    if (signal_number != 0) {
+      log::Info(kMe, std::string("stopping: ") + strsignal(signal_number));
+      return;
+    }
+    if (exit_when_done && pipeline.sources_finished()) return;
+  }
+}
+
+// Logs the closing ledger; how many events are still pending.
+uint64_t CloseLedger(const Pipeline& pipeline) {
+  uint64_t pending = 0;
+  for (const delivery::Ledger& ledger : pipeline.Ledgers()) {
+    pending += ledger.pending;
+    const bool fine = ledger.pending == 0 && ledger.Balances();
+    log::Write(fine ? log::Level::kInfo : log::Level::kError, "ledger", ledger.ToString());
+  }
+  return pending;
+}
+
+int ShutDown(Pipeline& pipeline, StopSignals& signals, Signal& changed, Nanoseconds timeout) {
+  const SystemClock clock;
+  const TimePoint deadline = clock.Now() + timeout;
+  NotifyStopping("draining");
+  pipeline.StopSources(deadline);
+  pipeline.Drain();
+  bool hurried = false;
+  while (!pipeline.drained() && clock.Now() < deadline && !hurried) {
+    const Signal::Ticket ticket = changed.Take();
+    if (pipeline.drained()) break;
+    changed.WaitPast(ticket, std::min(deadline, clock.Now() + std::chrono::milliseconds(50)));
+    hurried = signals.Wait(0) != 0;
+  }
+  if (hurried) log::Warn(kMe, "a second signal: not waiting for the rest");
+  pipeline.StopSinks();
+  const uint64_t pending = CloseLedger(pipeline);
+  if (pending > 0) {
+    log::LogError(kMe, std::to_string(pending) +
+                           " events were not delivered and are lost (queues in memory); a longer "
+                           "shutdown_timeout gives the sinks more time");
+    return kExitFailure;
+  }
+  log::Info(kMe, "stopped");
+  return kExitOk;
+}
+
+}  // namespace
+
+int Run(const CommandOptions& options) {
+  StopSignals signals;
+  const std::unique_ptr<Prepared> prepared = Prepare(options);
+  const config::GatewayConfig& config = prepared->config.gateway;
+  log::Configure(log::ParseLevel(config.log_level), config.log_format == config::LogFormat::kJson
+                                                        ? log::Format::kJson
+                                                        : log::Format::kText);
+  for (const config::Finding& finding : prepared->findings) LogFinding(finding);
+  if (!prepared->ok()) {
+    log::LogError(kMe, "not started: the configuration has errors; penstock check shows them all");
+    return kExitConfig;
+  }
+
+  const SystemClock clock;
+  Signal changed;
+  Pipeline pipeline(prepared.get(), &clock, &changed);
+  if (const auto started = pipeline.Start(); !started) {
+    log::LogError(kMe, started.error().message);
+    return started.error().code == Code::kConfig ? kExitConfig : kExitFailure;
+  }
+  log::Write(log::Level::kInfo, kMe, "running: " + pipeline.Summary(),
+             {{"name", config.name}, {"version", PENSTOCK_VERSION}});
+  NotifyReady("running: " + pipeline.Summary());
+  WaitForEnd(signals, pipeline, options.exit_when_done);
+  const bool source_failed = options.exit_when_done && pipeline.any_source_failed();
+  const int code = ShutDown(pipeline, signals, changed, config.shutdown_timeout);
+  return source_failed && code == kExitOk ? kExitFailure : code;
+}
+
+int Check(const CommandOptions& options, std::ostream& out, std::ostream& err) {
+  const std::unique_ptr<Prepared> prepared = Prepare(options);
+  for (const config::Finding& finding : prepared->findings) err << finding.ToString() << '\n';
+  if (!prepared->ok()) return kExitConfig;
+  out << DescribeRoutes(*prepared) << options.config_file << ": the configuration is valid\n";
+  return kExitOk;
+}
+
+}  // namespace penstock::gateway

@@ -1,0 +1,291 @@
+#include "gateway/instance.h"
+
+#include <sys/prctl.h>
+
+#include <cassert>
+#include <cstring>
+
+#include "platform/log.h"
+
+namespace penstock::gateway {
+namespace {
+
+std::string_view View(penstock_str s) {
+  return s.len == 0 ? std::string_view() : std::string_view(s.ptr, s.len);
+}
+
+void SetError(penstock_error* error, const std::string& text) {
+  if (error == nullptr) return;
+  const size_t room = error->struct_size > offsetof(penstock_error, text)
+                          ? error->struct_size - offsetof(penstock_error, text)
+                          : 0;
+  if (room == 0) return;
+  const size_t n = std::min(text.size(), room - 1);
+  std::memcpy(error->text, text.data(), n);
+  error->text[n] = '\0';
+}
+
+const char* StateName(int32_t state) {
+  switch (state) {
+    case PENSTOCK_STATE_CONNECTING: return "connecting";
+    case PENSTOCK_STATE_READY: return "ready";
+    case PENSTOCK_STATE_FAILED: return "failed";
+    default: return "unknown";
+  }
+}
+
+constexpr Nanoseconds kStopGrace = std::chrono::seconds(2);
+
+void NameThread(const std::string& name) { prctl(PR_SET_NAME, name.substr(0, 15).c_str()); }
+
+}  // namespace
+
+// ---- Instance
+
+Instance::Instance(plugin::Kind kind, std::string name, std::shared_ptr<plugin::Plugin> plugin,
+                   config::Options options, MetricTable* metrics)
+    : name_(std::move(name)),
+      component_(std::string(plugin::KindName(kind)) + ' ' + name_),
+      plugin_(std::move(plugin)),
+      options_(std::move(options)),
+      metrics_(metrics) {
+  host_.struct_size = sizeof host_;
+  host_.abi_major = PENSTOCK_ABI_MAJOR;
+  host_.abi_minor = PENSTOCK_ABI_MINOR;
+  host_.ctx = this;
+  host_.instance_name = name_.c_str();
+  host_.host_version = PENSTOCK_VERSION;
+  host_.log_level = log::Threshold();
+  host_.log = Log;
+  host_.metric = Metric;
+  host_.report_state = ReportState;
+  host_.read_secret = ReadSecret;
+  host_.extension = Extension;
+}
+
+Instance::~Instance() { assert(instance_ == nullptr); }
+
+Result<void> Instance::Create() {
+  penstock_error error{};
+  error.struct_size = sizeof error;
+  const penstock_status status = entry().create(&host_, options_.abi(), &instance_, &error);
+  if (status == PENSTOCK_OK) return {};
+  instance_ = nullptr;
+  return Fail(status == PENSTOCK_E_CONFIG ? Code::kConfig : Code::kFatal,
+              component_ + ": " + (error.text[0] != '\0' ? error.text : "the plugin gave no reason"));
+}
+
+Result<void> Instance::StartPlugin() {
+  if (entry().start == nullptr) return {};
+  penstock_error error{};
+  error.struct_size = sizeof error;
+  if (entry().start(instance_, &error) == PENSTOCK_OK) return {};
+  return Fail(Code::kFatal, component_ + " does not start: " +
+                                (error.text[0] != '\0' ? error.text : "the plugin gave no reason"));
+}
+
+void Instance::StopPlugin() {
+  if (instance_ != nullptr) entry().stop(instance_);
+}
+
+void Instance::Destroy() {
+  if (instance_ != nullptr) entry().destroy(instance_);
+  instance_ = nullptr;
+}
+
+void Instance::Log(const penstock_host* host, int32_t level, penstock_str text,
+                   const penstock_kv* fields, size_t n) noexcept {
+  constexpr size_t kMaxFields = 16;
+  log::Field views[kMaxFields];
+  n = std::min(n, kMaxFields);
+  for (size_t i = 0; i < n; ++i) views[i] = {View(fields[i].key), View(fields[i].value)};
+  log::Write(static_cast<log::Level>(level), Of(host)->component_, View(text), views, n);
+}
+
+uint64_t* Instance::Metric(const penstock_host* host, int32_t kind, const char* name,
+                           const char* help) noexcept {
+  return Of(host)->metrics_->Cell(Of(host)->component_, kind, name, help == nullptr ? "" : help);
+}
+
+void Instance::ReportState(const penstock_host* host, int32_t state, penstock_str text) noexcept {
+  Instance* self = Of(host);
+  std::lock_guard lock(self->state_mutex_);
+  if (self->state_ != state) {
+    self->state_ = state;
+    const auto level = state == PENSTOCK_STATE_READY ? log::Level::kInfo : log::Level::kWarn;
+    const std::string why = text.len == 0 ? "" : ": " + std::string(View(text));
+    log::Write(level, self->component_, StateName(state) + why);
+  }
+  self->OnState(state, View(text));
+}
+
+penstock_status Instance::ReadSecret(const penstock_host*, penstock_str reference, char* buf,
+                                     size_t cap, size_t* len, penstock_error* error) noexcept {
+  const Result<std::string> secret = config::ReadSecret(View(reference));
+  if (!secret) {
+    SetError(error, secret.error().message);
+    return PENSTOCK_E_FAILED;
+  }
+  if (secret->size() > cap) {
+    SetError(error, "the secret has " + std::to_string(secret->size()) +
+                        " bytes, the plugin takes at most " + std::to_string(cap));
+    return PENSTOCK_E_FAILED;
+  }
+  std::memcpy(buf, secret->data(), secret->size());
+  *len = secret->size();
+  return PENSTOCK_OK;
+}
+
+const void* Instance::Extension(const penstock_host*, const char*) noexcept { return nullptr; }
+
+// ---- SourceInstance
+
+SourceInstance::SourceInstance(std::string name, std::shared_ptr<plugin::Plugin> plugin,
+                               config::Options options, MetricTable* metrics,
+                               uint64_t read_ahead_bytes, std::function<void()> on_finished)
+    : Instance(plugin::Kind::kSource, std::move(name), std::move(plugin), std::move(options),
+               metrics),
+      on_finished_(std::move(on_finished)) {
+  table().read_ahead_bytes = read_ahead_bytes;
+  table().emit = Emit;
+  table().stopping = Stopping;
+}
+
+SourceInstance::~SourceInstance() {
+  Stop();
+  Join();
+  Destroy();
+}
+
+Result<void> SourceInstance::Start() {
+  if (auto started = StartPlugin(); !started) return started;
+  thread_ = std::thread([this] { Run(); });
+  return {};
+}
+
+void SourceInstance::Run() {
+  NameThread(name());
+  penstock_error error{};
+  error.struct_size = sizeof error;
+  const penstock_status status = entry().run(plugin_instance(), &error);
+  if (status < 0) {
+    failed_ = true;
+    log::LogError(component(), std::string("stopped for good: ") +
+                                   (error.text[0] != '\0' ? error.text : "the plugin gave no reason") +
+                                   "; mend it and restart the gateway");
+  } else if (!stopping_) {
+    log::Info(component(), "finished");
+  }
+  finished_ = true;
+  on_finished_();
+}
+
+void SourceInstance::Stop() {
+  stopping_ = true;
+  StopPlugin();
+}
+
+void SourceInstance::Join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void SourceInstance::OnAck(const uint64_t* ack_tokens, size_t n) {
+  if (entry().on_ack != nullptr) entry().on_ack(plugin_instance(), ack_tokens, n);
+}
+
+penstock_status SourceInstance::Emit(const penstock_host* host, const penstock_event_batch* batch,
+                                     size_t* accepted, int64_t timeout_ns) noexcept {
+  auto* self = static_cast<SourceInstance*>(static_cast<Instance*>(host->ctx));
+  return self->queue_->Append(*batch, accepted, Nanoseconds(timeout_ns));
+}
+
+int32_t SourceInstance::Stopping(const penstock_host* host) noexcept {
+  return static_cast<SourceInstance*>(static_cast<Instance*>(host->ctx))->stopping_ ? 1 : 0;
+}
+
+// ---- SinkInstance
+
+SinkInstance::SinkInstance(std::string name, std::shared_ptr<plugin::Plugin> plugin,
+                           config::Options options, MetricTable* metrics,
+                           delivery::WindowLimits limits, queue::MemoryBudget* budget,
+                           uint64_t reserve, delivery::DeadLetters* dead_letters,
+                           const Clock* clock, uint64_t seed)
+    : Instance(plugin::Kind::kSink, std::move(name), std::move(plugin), std::move(options), metrics),
+      clock_(clock),
+      dispatcher_(Instance::name(), this, limits, budget->MakeShare(reserve, signal_), dead_letters,
+                  clock, signal_, seed) {
+  table().complete = Complete;
+  table().ready = Ready;
+}
+
+SinkInstance::~SinkInstance() {
+  Stop();
+  Destroy();
+}
+
+Result<void> SinkInstance::Start() {
+  if (auto started = StartPlugin(); !started) return started;
+  if (!reported_) {
+    const penstock_str nothing{nullptr, 0};
+    table().report_state(&table(), PENSTOCK_STATE_READY, nothing);
+  }
+  thread_ = std::thread([this] { Run(); });
+  return {};
+}
+
+void SinkInstance::Run() {
+  NameThread(name());
+  for (;;) {
+    const Signal::Ticket ticket = signal_->Take();
+    TimePoint next = dispatcher_.Step();
+    if (stopped_) {
+      // The plugin has been told to give every message its receipt; a dead one must not hold up the exit.
+      if (stop_deadline_ == TimePoint{}) stop_deadline_ = clock_->Now() + kStopGrace;
+      if (dispatcher_.in_flight() == 0 || clock_->Now() >= stop_deadline_) return;
+      next = stop_deadline_;
+    }
+    if (draining_ && !drained_ && dispatcher_.Drained()) {
+      drained_ = true;
+      if (on_drained_) on_drained_();
+    }
+    if (next > clock_->Now()) signal_->WaitPast(ticket, next);
+  }
+}
+
+void SinkInstance::Drain() {
+  dispatcher_.SetDraining();
+  draining_ = true;
+  signal_->Notify();
+}
+
+void SinkInstance::Stop() {
+  dispatcher_.StopSubmitting();
+  StopPlugin();
+  stopped_ = true;
+  signal_->Notify();
+  if (thread_.joinable()) thread_.join();
+}
+
+penstock_status SinkInstance::Submit(const penstock_message_batch& batch, size_t* accepted) {
+  return entry().submit(plugin_instance(), &batch, accepted);
+}
+
+void SinkInstance::Flush() {
+  if (entry().flush != nullptr) entry().flush(plugin_instance());
+}
+
+void SinkInstance::OnState(int32_t state, std::string_view text) {
+  reported_ = true;
+  dispatcher_.SetState(state, text);
+}
+
+void SinkInstance::Complete(const penstock_host* host, const penstock_receipt* receipts,
+                            size_t n) noexcept {
+  static_cast<SinkInstance*>(static_cast<Instance*>(host->ctx))->dispatcher_.Complete(receipts, n);
+}
+
+void SinkInstance::Ready(const penstock_host* host) noexcept {
+  static_cast<SinkInstance*>(static_cast<Instance*>(host->ctx))->dispatcher_.Ready();
+}
+
+}  // namespace penstock::gateway

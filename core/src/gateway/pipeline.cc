@@ -1,0 +1,204 @@
+#include "gateway/pipeline.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace penstock::gateway {
+namespace {
+
+uint64_t Random64() {
+  uint64_t out = 0;
+  if (getrandom(&out, sizeof out, 0) != sizeof out) std::abort();
+  return out;
+}
+
+// Each part's own minimum: an even split of half the limit, so that the other half is shared by need.
+uint64_t Reserve(uint64_t memory_limit, size_t parts) {
+  return std::min<uint64_t>(memory_limit / 2 / std::max<size_t>(parts, 1), 4 << 20);
+}
+
+// What a source may buffer before the queue: bounded together by an eighth of the limit.
+uint64_t ReadAhead(uint64_t memory_limit, size_t sources) {
+  const uint64_t fair = memory_limit / 8 / std::max<size_t>(sources, 1);
+  return std::clamp<uint64_t>(fair, 64 << 10, 2 << 20);
+}
+
+queue::WhenFull ToQueue(config::WhenFull when_full) {
+  switch (when_full) {
+    case config::WhenFull::kBlock: return queue::WhenFull::kBlock;
+    case config::WhenFull::kDropNewest: return queue::WhenFull::kDropNewest;
+    case config::WhenFull::kDropOldest: return queue::WhenFull::kDropOldest;
+  }
+  return queue::WhenFull::kBlock;
+}
+
+Result<std::vector<event::Template>> Templates(const SinkPart& part) {
+  std::vector<event::Template> out;
+  const penstock_plugin& entry = part.plugin->entry();
+  for (size_t i = 0; i < entry.n_options; ++i) {
+    const auto* option = reinterpret_cast<const penstock_option*>(
+        reinterpret_cast<const char*>(entry.options) + i * entry.option_stride);
+    if (option->type != PENSTOCK_OPT_TEMPLATE) continue;
+    const penstock_value* value = part.options.Get(option->name);
+    auto parsed = event::Template::Parse(std::string_view(value->str.ptr, value->str.len));
+    if (!parsed) return tl::unexpected(std::move(parsed.error()).Prefixed(option->name));
+    out.push_back(std::move(*parsed));
+  }
+  return out;
+}
+
+}  // namespace
+
+Pipeline::Pipeline(Prepared* prepared, const Clock* clock, Signal* changed)
+    : prepared_(prepared),
+      clock_(clock),
+      changed_(changed),
+      budget_(prepared->config.gateway.memory_limit) {}
+
+Pipeline::~Pipeline() {
+  StopSources(clock_->Now());
+  // The sinks go before the sources: what they settle is told to the sources.
+  sinks_.clear();
+  sources_.clear();
+}
+
+Result<void> Pipeline::Start() {
+  const uint64_t limit = prepared_->config.gateway.memory_limit;
+  const uint64_t reserve = Reserve(limit, prepared_->sources.size() + prepared_->sinks.size());
+  const uint64_t read_ahead = ReadAhead(limit, prepared_->sources.size());
+  for (SourcePart& part : prepared_->sources) BuildSource(&part, reserve, read_ahead);
+  for (SinkPart& part : prepared_->sinks) {
+    if (auto built = BuildSink(&part, reserve); !built) return built;
+  }
+  for (auto& source : sources_) {
+    if (auto created = source->instance->Create(); !created) return created;
+  }
+  for (auto& sink : sinks_) {
+    if (auto started = sink->Start(); !started) return started;
+  }
+  for (auto& source : sources_) {
+    if (auto started = source->instance->Start(); !started) return started;
+  }
+  return {};
+}
+
+void Pipeline::BuildSource(SourcePart* part, uint64_t reserve, uint64_t read_ahead) {
+  const config::SourceConfig& config = *part->config;
+  auto source = std::make_unique<Source>();
+  source->info = {config.name, config.event_source, config.event_name,
+                  config.event_type.empty() ? config.plugin : config.event_type, config.metadata};
+  source->instance = std::make_unique<SourceInstance>(config.name, part->plugin,
+                                                      std::move(part->options), &metrics_,
+                                                      read_ahead,
+                                                      [this] { changed_->Notify(); });
+  queue::MemoryQueue::OnSettled on_settled;
+  if (source->instance->WantsAcks()) {
+    on_settled = [instance = source->instance.get()](const uint64_t* tokens, size_t n) {
+      instance->OnAck(tokens, n);
+    };
+  }
+  const queue::Limits limits{config.queue.max_events, config.queue.max_bytes,
+                             ToQueue(config.queue.when_full)};
+  source->queue = std::make_shared<queue::MemoryQueue>(Random64(), limits, &budget_, reserve, clock_,
+                                                       std::move(on_settled));
+  source->instance->SetQueue(source->queue);
+  sources_.push_back(std::move(source));
+}
+
+Result<void> Pipeline::BuildSink(SinkPart* part, uint64_t reserve) {
+  const config::SinkConfig& config = *part->config;
+  std::vector<delivery::CursorSpec> cursors;
+  for (const std::string& name : config.from) {
+    const auto source = std::find_if(sources_.begin(), sources_.end(),
+                                     [&](const auto& s) { return s->info.name == name; });
+    auto cursor = BuildCursor(*part, **source);
+    if (!cursor) return tl::unexpected(std::move(cursor.error()).Prefixed("sink " + config.name));
+    cursors.push_back(std::move(*cursor));
+  }
+  auto sink = std::make_unique<SinkInstance>(
+      config.name, part->plugin, std::move(part->options), &metrics_,
+      delivery::WindowLimits{config.max_in_flight_events, config.max_in_flight_bytes}, &budget_,
+      reserve, &dead_letters_, clock_, Random64());
+  for (delivery::CursorSpec& cursor : cursors) sink->AddCursor(std::move(cursor));
+  sink->SetOnDrained([this] { changed_->Notify(); });
+  if (auto created = sink->Create(); !created) return created;
+  sinks_.push_back(std::move(sink));
+  return {};
+}
+
+Result<delivery::CursorSpec> Pipeline::BuildCursor(const SinkPart& part,
+                                                   const Source& source) const {
+  const config::SinkConfig& config = *part.config;
+  auto templates = Templates(part);
+  if (!templates) return tl::unexpected(templates.error());
+  event::EncoderSpec encoder{config.format, config.name, std::move(*templates), {}};
+  for (const auto& [name, text] : config.headers) {
+    auto parsed = event::Template::Parse(text);
+    if (!parsed) return tl::unexpected(std::move(parsed.error()).Prefixed("headers." + name));
+    encoder.headers.emplace_back(name, std::move(*parsed));
+  }
+  delivery::CursorSpec cursor;
+  cursor.queue = source.queue;
+  cursor.source = &source.info;
+  cursor.encoder = std::move(encoder);
+  if (config.order == config::Order::kStrict) {
+    cursor.order = MayPipelineStrict(part) ? delivery::Order::kStrictPipelined
+                                           : delivery::Order::kStrict;
+  }
+  cursor.skip_when_behind = config.when_behind == config::WhenBehind::kSkip;
+  cursor.max_behind = {config.max_behind.events, config.max_behind.bytes, config.max_behind.age};
+  cursor.retry = {config.retry_initial, config.retry_max};
+  cursor.start = source.queue->end();
+  return cursor;
+}
+
+void Pipeline::StopSources(TimePoint deadline) {
+  for (auto& source : sources_) source->instance->Stop();
+  // Room keeps coming as long as the sinks take events, so a source that waits in emit gets its events in; past the deadline
+  // the queues close and it must give up.
+  for (;;) {
+    const Signal::Ticket ticket = changed_->Take();
+    if (sources_finished() || clock_->Now() >= deadline) break;
+    changed_->WaitPast(ticket, deadline);
+  }
+  for (auto& source : sources_) source->queue->Close();
+  for (auto& source : sources_) source->instance->Join();
+}
+
+void Pipeline::Drain() {
+  for (auto& sink : sinks_) sink->Drain();
+}
+
+bool Pipeline::drained() const {
+  return std::all_of(sinks_.begin(), sinks_.end(), [](const auto& s) { return s->drained(); });
+}
+
+void Pipeline::StopSinks() {
+  for (auto& sink : sinks_) sink->Stop();
+}
+
+bool Pipeline::sources_finished() const {
+  return std::all_of(sources_.begin(), sources_.end(),
+                     [](const auto& s) { return s->instance->finished(); });
+}
+
+bool Pipeline::any_source_failed() const {
+  return std::any_of(sources_.begin(), sources_.end(),
+                     [](const auto& s) { return s->instance->failed(); });
+}
+
+std::vector<delivery::Ledger> Pipeline::Ledgers() const {
+  std::vector<delivery::Ledger> out;
+  for (const auto& sink : sinks_) {
+    for (delivery::Ledger& ledger : sink->Ledgers()) out.push_back(std::move(ledger));
+  }
+  return out;
+}
+
+std::string Pipeline::Summary() const {
+  return std::to_string(sources_.size()) + " sources, " + std::to_string(sinks_.size()) + " sinks";
+}
+
+}  // namespace penstock::gateway

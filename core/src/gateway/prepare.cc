@@ -1,0 +1,166 @@
+#include "gateway/prepare.h"
+
+#include <algorithm>
+#include <set>
+
+namespace penstock::gateway {
+namespace {
+
+using config::Finding;
+using config::Severity;
+
+// What a plugin's check() reports, with the place in the files added.
+class CheckReport {
+ public:
+  CheckReport(const config::Options* options, std::vector<Finding>* findings)
+      : options_(options), findings_(findings) {
+    report_.struct_size = sizeof report_;
+    report_.ctx = this;
+    report_.add = Add;
+  }
+  const penstock_report* abi() const { return &report_; }
+
+ private:
+  static void Add(const penstock_report* report, int32_t severity, const char* option,
+                  penstock_str text) noexcept {
+    auto* self = static_cast<CheckReport*>(report->ctx);
+    const Severity kind = severity >= PENSTOCK_ERROR     ? Severity::kError
+                          : severity == PENSTOCK_WARNING ? Severity::kWarning
+                                                         : Severity::kNotice;
+    const std::string_view name = option == nullptr ? "" : option;
+    std::string message = name.empty() ? std::string() : std::string(name) + ": ";
+    message.append(text.ptr, text.len);
+    self->findings_->push_back({kind, self->options_->Where(name), std::move(message)});
+  }
+  penstock_report report_{};
+  const config::Options* options_;
+  std::vector<Finding>* findings_;
+};
+
+template <typename TableConfig>
+void PreparePart(plugin::Kind kind, const TableConfig& table, plugin::Registry* registry,
+                 std::vector<Part<TableConfig>>* parts, std::vector<Finding>* findings) {
+  auto loaded = registry->Load(kind, table.plugin);
+  if (!loaded) {
+    findings->push_back({Severity::kError, table.where, loaded.error().message});
+    return;
+  }
+  const penstock_plugin& entry = (*loaded)->entry();
+  config::Bound bound = config::BindOptions(table, entry);
+  const bool bound_ok =
+      std::none_of(bound.findings.begin(), bound.findings.end(),
+                   [](const Finding& f) { return f.severity == Severity::kError; });
+  for (Finding& finding : bound.findings) findings->push_back(std::move(finding));
+  Part<TableConfig> part{&table, *loaded, std::move(bound.options)};
+  if (bound_ok && entry.check != nullptr) {
+    const CheckReport report(&part.options, findings);
+    entry.check(part.options.abi(), report.abi());
+  }
+  parts->push_back(std::move(part));
+}
+
+// Where a sink writes to, as far as that can be known from its options; empty: not known.
+std::string Destination(const SinkPart& sink) {
+  std::string out;
+  for (const char* option : {"servers", "stream.name", "subject"}) {
+    const penstock_value* value = sink.options.Get(option);
+    if (value == nullptr) return {};
+    for (size_t i = 0; i < value->n && value->items != nullptr; ++i)
+      out.append(value->items[i].ptr, value->items[i].len) += ' ';
+    out.append(value->str.ptr == nullptr ? "" : value->str.ptr, value->str.len) += '\n';
+  }
+  return out;
+}
+
+bool IdsDifferBySink(const SinkPart& sink) {
+  const penstock_value* id = sink.options.Get("msg_id");
+  if (id == nullptr || id->str.len == 0) return true;
+  return std::string_view(id->str.ptr, id->str.len).find("{sink}") != std::string_view::npos;
+}
+
+// Two sinks that write one source into the same stream with the same ids: the bus drops the second copy.
+void CheckSharedIds(const Prepared& prepared, std::vector<Finding>* findings) {
+  for (size_t i = 0; i < prepared.sinks.size(); ++i) {
+    for (size_t j = i + 1; j < prepared.sinks.size(); ++j) {
+      const SinkPart &a = prepared.sinks[i], &b = prepared.sinks[j];
+      const std::string destination = Destination(a);
+      if (a.config->plugin != b.config->plugin || destination.empty() ||
+          destination != Destination(b) || (IdsDifferBySink(a) && IdsDifferBySink(b)))
+        continue;
+      const auto& from = b.config->from;
+      const auto shared = std::find_if(from.begin(), from.end(), [&](const std::string& source) {
+        return std::count(a.config->from.begin(), a.config->from.end(), source) > 0;
+      });
+      if (shared == from.end()) continue;
+      findings->push_back(
+          {Severity::kWarning, b.options.Where("msg_id"),
+           "sinks \"" + a.config->name + "\" and \"" + b.config->name + "\" write source \"" +
+               *shared +
+               "\" to the same place with the same ids, so the bus drops the second copy as a "
+               "duplicate; set msg_id = \"{id}-{sink}\" in both"});
+    }
+  }
+}
+
+void CheckSkip(const config::Config& config, std::vector<Finding>* findings) {
+  for (const config::SinkConfig& sink : config.sinks) {
+    if (sink.when_behind != config::WhenBehind::kSkip) continue;
+    if (sink.max_behind.events == 0 && sink.max_behind.bytes == 0 && sink.max_behind.age.count() == 0) {
+      findings->push_back({Severity::kError, sink.where,
+                           "sink \"" + sink.name +
+                               "\": when_behind = \"skip\" needs max_behind = { events, bytes or age }"});
+    }
+  }
+}
+
+void CheckUse(const config::Config& config, std::vector<Finding>* findings) {
+  std::set<std::string_view> read;
+  for (const config::SinkConfig& sink : config.sinks) read.insert(sink.from.begin(), sink.from.end());
+  for (const config::SourceConfig& source : config.sources) {
+    if (read.count(source.name) > 0) continue;
+    findings->push_back({Severity::kError, source.where,
+                         "no sink reads source \"" + source.name +
+                             "\"; name it in a sink's from, or remove the source"});
+  }
+}
+
+}  // namespace
+
+bool Prepared::ok() const {
+  return std::none_of(findings.begin(), findings.end(),
+                      [](const Finding& f) { return f.severity == Severity::kError; });
+}
+
+std::unique_ptr<Prepared> Prepare(const CommandOptions& options) {
+  auto prepared = std::make_unique<Prepared>();
+  config::Loaded loaded = config::Load(options.config_file);
+  const bool readable = loaded.ok();
+  prepared->config = std::move(loaded.config);
+  prepared->findings = std::move(loaded.findings);
+  if (!readable) return prepared;
+
+  std::vector<plugin::Directory> directories;
+  for (const std::string& path : options.plugin_dirs) directories.push_back({path, false});
+  for (const std::string& path : prepared->config.gateway.plugin_dirs)
+    directories.push_back({path, false});
+  directories.push_back({PENSTOCK_PLUGIN_DIR, true});
+  plugin::Registry registry(std::move(directories));
+
+  std::vector<Finding>* findings = &prepared->findings;
+  for (const auto& source : prepared->config.sources)
+    PreparePart(plugin::Kind::kSource, source, &registry, &prepared->sources, findings);
+  for (const auto& sink : prepared->config.sinks)
+    PreparePart(plugin::Kind::kSink, sink, &registry, &prepared->sinks, findings);
+  CheckUse(prepared->config, findings);
+  CheckSkip(prepared->config, findings);
+  CheckSharedIds(*prepared, findings);
+  return prepared;
+}
+
+bool MayPipelineStrict(const SinkPart& sink) {
+  const uint32_t caps = sink.plugin->entry().caps;
+  return (caps & PENSTOCK_CAP_PREFIX) != 0 ||
+         ((caps & PENSTOCK_CAP_PREFIX_SINGLE) != 0 && sink.config->from.size() == 1);
+}
+
+}  // namespace penstock::gateway

@@ -1,0 +1,36 @@
+// Everything that can be judged before anything starts: the files, the plugins, their options, the routes.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "config/config.h"
+#include "gateway/gateway.h"
+#include "plugin/plugin.h"
+
+namespace penstock::gateway {
+
+template <typename TableConfig>
+struct Part {
+  const TableConfig* config = nullptr;  // in Prepared::config
+  std::shared_ptr<plugin::Plugin> plugin;
+  config::Options options;
+};
+using SourcePart = Part<config::SourceConfig>;
+using SinkPart = Part<config::SinkConfig>;
+
+struct Prepared {
+  config::Config config;
+  std::vector<SourcePart> sources;  // in the config's order
+  std::vector<SinkPart> sinks;
+  std::vector<config::Finding> findings;
+  bool ok() const;
+};
+
+// Never throws; what is wrong is a finding. The parts are complete only if ok().
+std::unique_ptr<Prepared> Prepare(const CommandOptions& options);
+
+// Whether a strict route to this sink may be pipelined.
+bool MayPipelineStrict(const SinkPart& sink);
+
+}  // namespace penstock::gateway

@@ -1,0 +1,89 @@
+// The queue in memory: a deque of blocks.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "queue/budget.h"
+#include "queue/queue.h"
+
+namespace penstock::queue {
+
+class MemoryQueue : public Queue {
+ public:
+  // Called with the ack tokens of events that every reader has settled, in their order, from the thread that settled
+  // the last of them.
+  using OnSettled = std::function<void(const uint64_t* ack_tokens, size_t n)>;
+
+  // reserve: bytes of the budget that are this queue's own. Clock and budget must outlive the queue and all blocks read
+  // from it. on_settled may be empty.
+  MemoryQueue(uint64_t id, Limits limits, MemoryBudget* budget, uint64_t reserve, const Clock* clock,
+              OnSettled on_settled);
+  ~MemoryQueue() override;
+
+  uint64_t id() const override { return id_; }
+  penstock_status Append(const penstock_event_batch& batch, size_t* accepted,
+                         Nanoseconds timeout) override;
+  ReaderId AddReader(uint64_t start, std::shared_ptr<Signal> wake) override;
+  ReadResult Read(uint64_t offset, uint64_t max_events, uint64_t max_bytes) const override;
+  void Release(ReaderId reader, uint64_t hold, uint64_t settled) override;
+  uint64_t WithinBound(uint64_t offset, uint64_t max_events, uint64_t max_bytes,
+                       Nanoseconds max_age) const override;
+  uint64_t begin() const override;
+  uint64_t end() const override;
+  Stats stats() const override;
+  void Close() override;
+
+ private:
+  struct Reader {
+    uint64_t hold, settled;
+    std::shared_ptr<Signal> wake;
+  };
+  // Blocks to let go of once the mutex is released: that runs the plugin's release().
+  using Freed = std::vector<std::shared_ptr<const event::Block>>;
+  // What is to be done once the mutex is released.
+  struct Settled {
+    Freed freed;
+    std::vector<uint64_t> ack_tokens;
+  };
+  struct Entry {
+    std::shared_ptr<const event::Block> block;
+    TimePoint appended_at;
+  };
+
+  // Takes as many events of the batch from first on as fit now, by all bounds; 0: none.
+  size_t TryAppend(const penstock_event_batch& batch, size_t first);
+  void DropNewest(const penstock_event_batch& batch, size_t first);
+  // Drops the oldest event for the sake of a newer one; false: there is none left.
+  bool DropOldest(Freed* freed);
+  void MoveBegin(uint64_t offset, Freed* freed);
+  Settled FollowReaders();
+  void Announce(Settled done);
+  // The blocks lie in offset order; the one that holds offset, or the end.
+  std::deque<Entry>::const_iterator Find(uint64_t offset) const;
+
+  const uint64_t id_;
+  const Limits limits_;
+  const Clock* const clock_;
+  const OnSettled on_settled_;
+  std::shared_ptr<MemoryBudget::Share> share_;
+
+  const std::shared_ptr<Signal> room_ = std::make_shared<Signal>();  // more room, or closed
+  std::atomic<bool> closed_{false};
+
+  mutable std::mutex mutex_;
+  std::deque<Entry> entries_;
+  uint64_t begin_ = 0, end_ = 0;
+  uint64_t bytes_ = 0;
+  uint64_t dropped_newest_ = 0;
+  std::map<ReaderId, Reader> readers_;
+  ReaderId next_reader_ = 0;
+  uint64_t settled_ = 0;              // by every reader
+  std::deque<uint64_t> ack_tokens_;  // of [settled_, end_), when on_settled_ is there
+};
+
+}  // namespace penstock::queue
