@@ -25,6 +25,7 @@ function(penstock_core_library name)
 endfunction()
 
 # penstock_add_plugin(KIND ID SOURCES ... [LIBS ...]): source-ID.so or sink-ID.so, exporting exactly the entry.
+# With an OUTPUT_DIR it is a plugin for tests and is not installed.
 function(penstock_add_plugin kind id)
   cmake_parse_arguments(A "" "OUTPUT_DIR" "SOURCES;LIBS" ${ARGN})
   string(REPLACE "-" "_" target "${kind}_${id}")
@@ -32,6 +33,7 @@ function(penstock_add_plugin kind id)
   set(map ${PROJECT_SOURCE_DIR}/core/include/penstock/plugin.map)
   if(NOT A_OUTPUT_DIR)
     set(A_OUTPUT_DIR ${PENSTOCK_BUILD_PLUGIN_DIR})
+    install(TARGETS ${target} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/penstock/plugins)
   endif()
   set_target_properties(${target} PROPERTIES PREFIX "" OUTPUT_NAME "${kind}-${id}"
     LIBRARY_OUTPUT_DIRECTORY ${A_OUTPUT_DIR} LINK_DEPENDS ${map})
