@@ -1,5 +1,6 @@
-// Finds, verifies and loads plugins. Listing runs no plugin code; loading works on a private, sealed copy, so that what was
-// checked is what runs, and overwriting the file later touches nobody.
+// Finds, verifies and loads plugins. Listing runs no plugin code; loading works on a private,
+// sealed copy, so that what was checked is what runs, and overwriting the file later touches
+// nobody.
 #pragma once
 
 #include <penstock/plugin.h>
@@ -23,7 +24,7 @@ struct Candidate {
   std::string id;
   std::string version;
   uint32_t abi_major = 0, abi_minor = 0;
-  std::string refusal;    // empty: loadable. Else one sentence: what, why, what to do
+  std::string refusal;      // empty: loadable. Else one sentence: what, why, what to do
   std::string shadowed_by;  // the path in an earlier directory that wins over this one; empty: none
 };
 
@@ -40,7 +41,8 @@ class Plugin {
 
 struct Directory {
   std::string path;
-  // Owned by the package manager: files must belong to root. Elsewhere the daemon's own user is accepted too.
+  // Owned by the package manager: files must belong to root. Elsewhere the daemon's own user is
+  // accepted too.
   bool packaged = false;
 };
 
@@ -52,11 +54,13 @@ class Registry {
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
-  // Every file named source-*.so or sink-*.so of every directory, in search order, with its verdict. Reads notes only.
+  // Every file named source-*.so or sink-*.so of every directory, in search order, with its
+  // verdict. Reads notes only.
   std::vector<Candidate> List() const;
 
-  // Verifies and loads. The same id again gives the same object, as long as the file on disk is the same. The error names
-  // the path and says why and what to do; for an unknown id it lists the directories searched and the nearest id found.
+  // Verifies and loads. The same id again gives the same object, as long as the file on disk is the
+  // same. The error names the path and says why and what to do; for an unknown id it lists the
+  // directories searched and the nearest id found.
   Result<std::shared_ptr<Plugin>> Load(Kind kind, std::string_view id);
 
  private:
