@@ -1,7 +1,8 @@
-// Turns an event into the message that a sink gets: format, templates, headers. All formats are the host's, so that every
-// sink, a stranger's too, has them all.
+// Turns an event into the message that a sink gets: format, templates, headers. All formats are the
+// host's, so that every sink, a stranger's too, has them all.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,36 +26,48 @@ enum class Format {
 Result<Format> ParseFormat(std::string_view name);
 std::string_view FormatName(Format format);
 
-// An id made by the host: 32 lower-case hex digits, the queue's 64 random bits and the 64-bit offset. Writes exactly 32
-// bytes, no NUL.
+// An id made by the host: 32 lower-case hex digits, the queue's 64 random bits and the 64-bit
+// offset. Writes exactly 32 bytes, no NUL.
 void WriteHostId(uint64_t queue_id, uint64_t offset, char* out);
+
+// Whether text can name a CloudEvents extension: [a-z0-9]+ and none of the names that CloudEvents
+// has taken itself ("id", "time", "data" ...).
+bool IsExtensionName(std::string_view text);
+
+// An event with more attributes than this is rejected by the formats that carry them.
+inline constexpr size_t kMaxAttributes = 64;
 
 struct EncoderSpec {
   Format format = Format::kCloudEvents;
   std::string sink_name;
-  std::vector<Template> templates;                          // the sink's TEMPLATE options, in its table's order
-  std::vector<std::pair<std::string, Template>> headers;    // the route's own
+  // The sink's TEMPLATE options, in its table's order.
+  std::vector<Template> templates;
+  std::vector<std::pair<std::string, Template>> headers;  // the route's own
 };
 
-// Encodes the events of one source for one sink. Used by one thread at a time.
+// Encodes the events of one source for one sink. Immutable; movable, which leaves what messages
+// point to where it is.
 class Encoder {
  public:
-  // source must outlive the encoder.
+  // source must outlive the encoder. Metadata with a name that is no IsExtensionName() is in the
+  // body of format argo only.
   Encoder(const SourceInfo* source, EncoderSpec spec);
+  Encoder(Encoder&&) noexcept;
+  Encoder& operator=(Encoder&&) noexcept;
+  ~Encoder();
 
-  // Fills message (all but token and attempt). What it points to lives in the arena, in the event's block or in this
-  // encoder. queue_id and offset give the id where the event has none; an id that the source gave is prefixed with the
-  // source's name and a colon. Fails with Code::kReject and a reason when the event cannot be encoded in this format
-  // (declared JSON that is not).
+  // Fills message (all but token and attempt). What it points to lives in the arena, in the event's
+  // block or in this encoder. queue_id and offset give the id where the event has none; an id that
+  // the source gave is prefixed with the source's table name and a colon, everywhere. content_type
+  // is empty in format argo, whose bus messages have no such header, and in format raw when the
+  // event declares none. Fails with Code::kReject and a reason when the event cannot be encoded in
+  // this format (declared JSON that is not, attributes that CloudEvents does not allow).
   Result<void> Encode(const Event& event, uint64_t queue_id, uint64_t offset, Arena& arena,
                       penstock_message* message) const;
 
  private:
-  const SourceInfo* source_;
-  EncoderSpec spec_;
-  // Parts that are the same for every event may be made once, here.
-  std::string constant_prefix_;
-  std::string metadata_json_;
+  struct Fixed;
+  std::unique_ptr<const Fixed> fixed_;
 };
 
 }  // namespace penstock::event

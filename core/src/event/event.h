@@ -36,6 +36,13 @@ struct Event {
   uint64_t ack_token = 0;
 };
 
+inline std::string_view SubjectOf(const Event& event, const SourceInfo& source) {
+  return event.subject.empty() ? std::string_view(source.event_name) : event.subject;
+}
+inline std::string_view TypeOf(const Event& event, const SourceInfo& source) {
+  return event.type.empty() ? std::string_view(source.event_type) : event.type;
+}
+
 // What an event costs beside the bytes that it points to.
 inline constexpr size_t kRecordOverhead = 192;
 

@@ -1,0 +1,41 @@
+#include "event/time.h"
+
+#include <chrono>
+
+namespace penstock::event {
+namespace {
+
+char* PutDigits(unsigned value, int digits, char* out) {
+  for (int i = digits; i-- > 0; value /= 10) out[i] = static_cast<char>('0' + value % 10);
+  return out + digits;
+}
+
+}  // namespace
+
+char* WriteTime(int64_t unix_ns, char* out) {
+  using std::chrono::days;
+  const std::chrono::sys_time<std::chrono::nanoseconds> time{std::chrono::nanoseconds(unix_ns)};
+  const auto day = std::chrono::floor<days>(time);
+  const std::chrono::year_month_day date{day};
+  const std::chrono::hh_mm_ss<std::chrono::nanoseconds> clock{time - day};
+  out = PutDigits(static_cast<unsigned>(static_cast<int>(date.year())), 4, out);
+  *out++ = '-';
+  out = PutDigits(static_cast<unsigned>(date.month()), 2, out);
+  *out++ = '-';
+  out = PutDigits(static_cast<unsigned>(date.day()), 2, out);
+  *out++ = 'T';
+  out = PutDigits(static_cast<unsigned>(clock.hours().count()), 2, out);
+  *out++ = ':';
+  out = PutDigits(static_cast<unsigned>(clock.minutes().count()), 2, out);
+  *out++ = ':';
+  out = PutDigits(static_cast<unsigned>(clock.seconds().count()), 2, out);
+  if (const auto fraction = clock.subseconds().count(); fraction != 0) {
+    *out++ = '.';
+    out = PutDigits(static_cast<unsigned>(fraction), 9, out);
+    while (out[-1] == '0') --out;
+  }
+  *out++ = 'Z';
+  return out;
+}
+
+}  // namespace penstock::event

@@ -1,0 +1,3 @@
+module penstock.example/json-vectors
+
+go 1.21
