@@ -6,7 +6,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -52,6 +51,31 @@ bool WriteAll(int fd, std::span<const uint8_t> bytes) {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return false;
     bytes = bytes.subspan(static_cast<size_t>(n));
+  }
+  return true;
+}
+
+// Fills bytes from the file's start. A file that ends early leaves zeros, which its size then
+// shows.
+bool ReadAll(int fd, std::span<uint8_t> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = read(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return n == 0;
+    bytes = bytes.subspan(static_cast<size_t>(n));
+  }
+  return true;
+}
+
+bool FileHolds(int fd, std::span<const uint8_t> bytes) {
+  struct stat st {};
+  if (fstat(fd, &st) != 0 || static_cast<size_t>(st.st_size) != bytes.size()) return false;
+  std::vector<uint8_t> chunk(64 * 1024);
+  for (size_t at = 0; at < bytes.size();) {
+    const ssize_t n = pread(fd, chunk.data(), chunk.size(), static_cast<off_t>(at));
+    if (n <= 0 || static_cast<size_t>(n) > bytes.size() - at) return false;
+    if (std::memcmp(chunk.data(), bytes.data() + at, static_cast<size_t>(n)) != 0) return false;
+    at += static_cast<size_t>(n);
   }
   return true;
 }
@@ -204,16 +228,11 @@ Result<FileCopy> ReadWhole(const std::string& path) {
   FileCopy copy;
   copy.identity = FileIdentity::Of(st);
   copy.bytes.resize(static_cast<size_t>(st.st_size));
-  size_t at = 0;
-  while (at < copy.bytes.size()) {
-    const ssize_t n = read(fd.get(), copy.bytes.data() + at, copy.bytes.size() - at);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return Fail(Code::kConfig, "cannot be read: " + Reason());
-    if (n == 0) break;
-    at += static_cast<size_t>(n);
-  }
-  if (fstat(fd.get(), &st) != 0 || FileIdentity::Of(st) != copy.identity ||
-      at != copy.bytes.size()) {
+  if (!ReadAll(fd.get(), copy.bytes)) return Fail(Code::kConfig, "cannot be read: " + Reason());
+  // Timestamps step too slowly to show a change within the last moment; a second look does.
+  const bool same = fstat(fd.get(), &st) == 0 && FileIdentity::Of(st) == copy.identity &&
+                    (!copy.identity.IsFresh() || FileHolds(fd.get(), copy.bytes));
+  if (!same) {
     return Fail(Code::kRetry,
                 "is being written to at this moment; try again when the copy is complete");
   }
@@ -221,17 +240,7 @@ Result<FileCopy> ReadWhole(const std::string& path) {
 }
 
 bool HoldsSame(const LoadedLibrary& library, std::span<const uint8_t> bytes) {
-  struct stat st {};
-  if (fstat(library.fd, &st) != 0 || static_cast<size_t>(st.st_size) != bytes.size()) return false;
-  std::vector<uint8_t> chunk(64 * 1024);
-  for (size_t at = 0; at < bytes.size();) {
-    const ssize_t n = pread(library.fd, chunk.data(), chunk.size(), static_cast<off_t>(at));
-    if (n <= 0 ||
-        !std::equal(chunk.begin(), chunk.begin() + n, bytes.begin() + static_cast<ptrdiff_t>(at)))
-      return false;
-    at += static_cast<size_t>(n);
-  }
-  return true;
+  return FileHolds(library.fd, bytes);
 }
 
 Result<LoadedLibrary> LoadCopy(std::span<const uint8_t> bytes, const std::string& name,
