@@ -1,5 +1,5 @@
-// The configuration: TOML files to a typed model. Every finding has file, line and column, says what was expected and names
-// the nearest known key.
+// The configuration: TOML files to a typed model. Every finding has file, line and column, says
+// what was expected and names the nearest known key.
 #pragma once
 
 #include <penstock/plugin.h>
@@ -49,10 +49,11 @@ struct QueueConfig {
   WhenFull when_full = WhenFull::kBlock;
 };
 
-// A plugin's own keys of one table, still unchecked: they are bound to its option table once the plugin is known.
+// A plugin's own keys of one table, still unchecked: they are bound to its option table once the
+// plugin is known.
 class RawOptions;
-// The same, checked and with defaults. Gives the plugin its penstock_config. Movable; pointers that a plugin got from it
-// live as long as it.
+// The same, checked and with defaults. Gives the plugin its penstock_config. Movable; pointers that
+// a plugin got from it live as long as it.
 class Options {
  public:
   Options();
@@ -60,9 +61,10 @@ class Options {
   Options& operator=(Options&&) noexcept;
   ~Options();
 
-  const penstock_config* abi() const;                     // valid while *this lives and is not moved
-  const penstock_value* Get(std::string_view name) const; // nullptr: no such option
-  // Where the option stands in the files ("map/key" for a key of a MAP); the table's own position when it is not set.
+  const penstock_config* abi() const;  // valid while *this lives and is not moved
+  const penstock_value* Get(std::string_view name) const;  // nullptr: no such option
+  // Where the option stands in the files ("map/key" for a key of a MAP); the table's own position
+  // when it is not set.
   Position Where(std::string_view option) const;
 
   struct Impl;
@@ -79,7 +81,8 @@ struct SourceConfig {
   std::string event_source;  // default: name
   std::string event_name;    // default: name
   std::string event_type;    // default: empty, the gateway puts the plugin's id
-  std::vector<std::pair<std::string, std::string>> metadata;  // sorted by key; names [a-z0-9]{1,20} unless only argo sinks read it
+  std::vector<std::pair<std::string, std::string>>
+      metadata;  // sorted by key; names [a-z0-9]{1,20} unless only argo sinks read it
   QueueConfig queue;
   std::shared_ptr<const RawOptions> raw;
 };
@@ -94,7 +97,8 @@ struct SinkConfig {
   std::string name;
   Position where;
   std::string plugin;
-  std::vector<std::string> from;  // names of sources, "*" already expanded; in the order of the sources
+  std::vector<std::string>
+      from;  // names of sources, "*" already expanded; in the order of the sources
   event::Format format = event::Format::kCloudEvents;
   std::vector<std::pair<std::string, std::string>> headers;  // name, template text
   Order order = Order::kRelaxed;
@@ -108,7 +112,7 @@ struct SinkConfig {
 };
 
 struct GatewayConfig {
-  std::string name;  // default: the host name
+  std::string name;                      // default: the host name
   std::vector<std::string> plugin_dirs;  // searched in order, before the packaged directory
   std::chrono::nanoseconds shutdown_timeout{std::chrono::seconds(30)};
   uint64_t memory_limit = 256ull << 20;
@@ -123,16 +127,25 @@ struct Config {
 };
 
 struct Loaded {
-  Config config;                  // meaningful only without errors
-  std::vector<Finding> findings;  // by file and line
-  bool ok() const;                // no finding is an error
+  Config config;  // meaningful only without errors
+  std::vector<Finding>
+      findings;  // in the order of the files, by line; bounded, the last one counts those left out
+  bool ok() const;  // no finding is an error
 };
 
-// Reads main_file, then conf.d/*.toml beside it in name order. Never throws; every fault is a finding.
+// Reads main_file, then conf.d/*.toml beside it in name order. Never throws; every fault is a
+// finding.
 Loaded Load(const std::string& main_file);
 
-// Checks a table's own keys against a plugin's option table: unknown keys (with the nearest known one), types, ranges,
-// choices, required, templates; fills defaults. plugin_id is for the texts.
+// The same from memory, the first text being the main file.
+struct FileText {
+  std::string path;
+  std::string text;
+};
+Loaded LoadText(const std::vector<FileText>& files);
+
+// Checks a table's own keys against a plugin's option table: unknown keys (with the nearest known
+// one), types, ranges, choices, required, templates; fills defaults. plugin_id is for the texts.
 struct Bound {
   Options options;
   std::vector<Finding> findings;
@@ -140,8 +153,8 @@ struct Bound {
 Bound BindOptions(const SourceConfig& source, const penstock_plugin& plugin);
 Bound BindOptions(const SinkConfig& sink, const penstock_plugin& plugin);
 
-// Reads the secret behind "env:NAME", "file:/path" or "credential:NAME" now; one trailing newline is cut. The error says
-// what to do; it never holds the secret. Any thread.
+// Reads the secret behind "env:NAME", "file:/path" or "credential:NAME" now; one trailing newline
+// is cut. The error says what to do; it never holds the secret. Any thread.
 Result<std::string> ReadSecret(std::string_view reference);
 // Whether text has the form of a secret's reference.
 bool IsSecretReference(std::string_view text);

@@ -1,0 +1,16 @@
+// The keys of a source's and a sink's table that are the host's; all others are the plugin's.
+// Private to this folder.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+namespace penstock::config {
+
+inline constexpr std::array<std::string_view, 6> kSourceKeys{
+    "plugin", "event_source", "event_name", "event_type", "metadata", "queue"};
+inline constexpr std::array<std::string_view, 9> kSinkKeys{
+    "plugin",      "from",       "format",        "headers", "order",
+    "when_behind", "max_behind", "max_in_flight", "retry"};
+
+}  // namespace penstock::config
