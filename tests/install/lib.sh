@@ -1,7 +1,6 @@
 # Debian roots for the package tests: made once, kept in the cache, used below an overlay.
 
-install_tests_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${PENSTOCK_CACHE:-$install_tests_dir/../../build/cache}
+cache=${PENSTOCK_CACHE:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build/cache}
 release=bookworm
 
 # Prints the mirror that apt uses here, or nothing: mmdebstrap then takes Debian's own.
