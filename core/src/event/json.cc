@@ -421,7 +421,8 @@ char* WriteJsonString(std::string_view text, JsonEscapes escapes, char* out) {
     }
     const size_t length = Utf8Length(p, end);
     if (length == 0) {
-      out = Append("\\ufffd", "\\ufffd" + 6, out);
+      std::memcpy(out, "\\ufffd", 6);
+      out += 6;
     } else if (html && IsLineSeparator(p, end)) {
       out = WriteLineSeparatorEscape(p[2], out);
     } else {

@@ -13,11 +13,16 @@ char* PutDigits(unsigned value, int digits, char* out) {
 }  // namespace
 
 char* WriteTime(int64_t unix_ns, char* out) {
-  using std::chrono::days;
-  const std::chrono::sys_time<std::chrono::nanoseconds> time{std::chrono::nanoseconds(unix_ns)};
-  const auto day = std::chrono::floor<days>(time);
-  const std::chrono::year_month_day date{day};
-  const std::chrono::hh_mm_ss<std::chrono::nanoseconds> clock{time - day};
+  // By hand, because chrono's arithmetic overflows on the first day of the range.
+  constexpr int64_t kNsPerDay = int64_t{86400} * 1'000'000'000;
+  int64_t day = unix_ns / kNsPerDay;
+  int64_t ns_of_day = unix_ns % kNsPerDay;
+  if (ns_of_day < 0) {
+    ns_of_day += kNsPerDay;
+    --day;
+  }
+  const std::chrono::year_month_day date{std::chrono::sys_days(std::chrono::days(day))};
+  const std::chrono::hh_mm_ss clock{std::chrono::nanoseconds(ns_of_day)};
   out = PutDigits(static_cast<unsigned>(static_cast<int>(date.year())), 4, out);
   *out++ = '-';
   out = PutDigits(static_cast<unsigned>(date.month()), 2, out);
