@@ -1,0 +1,167 @@
+/* The layout of ABI 0.1 on 64-bit machines, as it was recorded. A line that no longer holds means
+ * that plugins built before will misread what they get: then raise PENSTOCK_ABI_MINOR (after 1.0:
+ * only append) and record the new layout. */
+#include <penstock/plugin.h>
+
+#ifdef __cplusplus
+#define HOLDS(WHAT) static_assert(WHAT, #WHAT)
+#else
+#define HOLDS(WHAT) _Static_assert(WHAT, #WHAT)
+#endif
+#define SIZE(TYPE, BYTES) HOLDS(sizeof(TYPE) == BYTES)
+#define AT(TYPE, MEMBER, OFFSET) HOLDS(offsetof(TYPE, MEMBER) == OFFSET)
+
+SIZE(penstock_str, 16);
+AT(penstock_str, ptr, 0);
+AT(penstock_str, len, 8);
+
+SIZE(penstock_kv, 32);
+AT(penstock_kv, key, 0);
+AT(penstock_kv, value, 16);
+
+SIZE(penstock_error, 1024);
+AT(penstock_error, struct_size, 0);
+AT(penstock_error, reserved, 4);
+AT(penstock_error, text, 8);
+
+SIZE(penstock_owner, 8);
+AT(penstock_owner, release, 0);
+
+SIZE(penstock_event, 120);
+AT(penstock_event, payload, 0);
+AT(penstock_event, subject, 16);
+AT(penstock_event, id, 32);
+AT(penstock_event, type, 48);
+AT(penstock_event, content_type, 64);
+AT(penstock_event, attributes, 80);
+AT(penstock_event, n_attributes, 88);
+AT(penstock_event, reserved, 92);
+AT(penstock_event, time_ns, 96);
+AT(penstock_event, ack_token, 104);
+AT(penstock_event, owner, 112);
+
+SIZE(penstock_event_batch, 24);
+AT(penstock_event_batch, struct_size, 0);
+AT(penstock_event_batch, stride, 4);
+AT(penstock_event_batch, events, 8);
+AT(penstock_event_batch, count, 16);
+
+SIZE(penstock_message, 96);
+AT(penstock_message, token, 0);
+AT(penstock_message, payload, 8);
+AT(penstock_message, content_type, 24);
+AT(penstock_message, templates, 40);
+AT(penstock_message, attributes, 48);
+AT(penstock_message, headers, 56);
+AT(penstock_message, n_attributes, 64);
+AT(penstock_message, n_headers, 68);
+AT(penstock_message, id, 72);
+AT(penstock_message, attempt, 88);
+AT(penstock_message, reserved, 92);
+
+SIZE(penstock_message_batch, 32);
+AT(penstock_message_batch, struct_size, 0);
+AT(penstock_message_batch, stride, 4);
+AT(penstock_message_batch, messages, 8);
+AT(penstock_message_batch, count, 16);
+AT(penstock_message_batch, lane, 24);
+AT(penstock_message_batch, flags, 28);
+
+SIZE(penstock_receipt, 40);
+AT(penstock_receipt, token, 0);
+AT(penstock_receipt, outcome, 8);
+AT(penstock_receipt, flags, 12);
+AT(penstock_receipt, code, 16);
+AT(penstock_receipt, reserved, 20);
+AT(penstock_receipt, reason, 24);
+
+SIZE(penstock_option, 56);
+AT(penstock_option, name, 0);
+AT(penstock_option, type, 8);
+AT(penstock_option, flags, 12);
+AT(penstock_option, default_value, 16);
+AT(penstock_option, choices, 24);
+AT(penstock_option, min, 32);
+AT(penstock_option, max, 40);
+AT(penstock_option, help, 48);
+
+SIZE(penstock_value, 64);
+AT(penstock_value, type, 0);
+AT(penstock_value, is_set, 4);
+AT(penstock_value, i64, 8);
+AT(penstock_value, f64, 16);
+AT(penstock_value, str, 24);
+AT(penstock_value, items, 40);
+AT(penstock_value, entries, 48);
+AT(penstock_value, n, 56);
+
+SIZE(penstock_config, 24);
+AT(penstock_config, struct_size, 0);
+AT(penstock_config, reserved, 4);
+AT(penstock_config, ctx, 8);
+AT(penstock_config, get, 16);
+
+SIZE(penstock_report, 24);
+AT(penstock_report, struct_size, 0);
+AT(penstock_report, reserved, 4);
+AT(penstock_report, ctx, 8);
+AT(penstock_report, add, 16);
+
+SIZE(penstock_host, 120);
+AT(penstock_host, struct_size, 0);
+AT(penstock_host, abi_major, 4);
+AT(penstock_host, abi_minor, 6);
+AT(penstock_host, ctx, 8);
+AT(penstock_host, instance_name, 16);
+AT(penstock_host, host_version, 24);
+AT(penstock_host, log_level, 32);
+AT(penstock_host, read_ahead_bytes, 40);
+AT(penstock_host, log, 48);
+AT(penstock_host, metric, 56);
+AT(penstock_host, report_state, 64);
+AT(penstock_host, read_secret, 72);
+AT(penstock_host, emit, 80);
+AT(penstock_host, stopping, 88);
+AT(penstock_host, complete, 96);
+AT(penstock_host, ready, 104);
+AT(penstock_host, extension, 112);
+
+SIZE(penstock_plugin, 176);
+AT(penstock_plugin, magic, 0);
+AT(penstock_plugin, abi_major, 4);
+AT(penstock_plugin, abi_minor, 6);
+AT(penstock_plugin, struct_size, 8);
+AT(penstock_plugin, kind, 12);
+AT(penstock_plugin, caps, 16);
+AT(penstock_plugin, option_stride, 20);
+AT(penstock_plugin, id, 24);
+AT(penstock_plugin, version, 32);
+AT(penstock_plugin, summary, 40);
+AT(penstock_plugin, vendor, 48);
+AT(penstock_plugin, license, 56);
+AT(penstock_plugin, doc_url, 64);
+AT(penstock_plugin, options, 72);
+AT(penstock_plugin, n_options, 80);
+AT(penstock_plugin, check, 88);
+AT(penstock_plugin, create, 96);
+AT(penstock_plugin, start, 104);
+AT(penstock_plugin, stop, 112);
+AT(penstock_plugin, destroy, 120);
+AT(penstock_plugin, run, 128);
+AT(penstock_plugin, on_ack, 136);
+AT(penstock_plugin, submit, 144);
+AT(penstock_plugin, cancel, 152);
+AT(penstock_plugin, flush, 160);
+AT(penstock_plugin, extension, 168);
+
+SIZE(penstock_note, 120);
+AT(penstock_note, namesz, 0);
+AT(penstock_note, descsz, 4);
+AT(penstock_note, type, 8);
+AT(penstock_note, name, 12);
+AT(penstock_note, magic, 24);
+AT(penstock_note, abi_major, 28);
+AT(penstock_note, abi_minor, 32);
+AT(penstock_note, kind, 36);
+AT(penstock_note, id, 40);
+AT(penstock_note, version, 88);
