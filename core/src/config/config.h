@@ -63,8 +63,8 @@ class Options {
 
   const penstock_config* abi() const;  // valid while *this lives and is not moved
   const penstock_value* Get(std::string_view name) const;  // nullptr: no such option
-  // Where the option stands in the files ("map/key" for a key of a MAP); the table's own position
-  // when it is not set.
+  // Where the option stands in the files ("map/key" for a key of a MAP, "from" and the like for the
+  // host's own); the nearest table around it when it is not set.
   Position Where(std::string_view option) const;
 
   struct Impl;
@@ -81,8 +81,8 @@ struct SourceConfig {
   std::string event_source;  // default: name
   std::string event_name;    // default: name
   std::string event_type;    // default: empty, the gateway puts the plugin's id
-  std::vector<std::pair<std::string, std::string>>
-      metadata;  // sorted by key; names [a-z0-9]{1,20} unless only argo sinks read it
+  // Sorted by key. Names are [a-z0-9]{1,20} unless only sinks of format argo or raw read it.
+  std::vector<std::pair<std::string, std::string>> metadata;
   QueueConfig queue;
   std::shared_ptr<const RawOptions> raw;
 };
@@ -97,8 +97,7 @@ struct SinkConfig {
   std::string name;
   Position where;
   std::string plugin;
-  std::vector<std::string>
-      from;  // names of sources, "*" already expanded; in the order of the sources
+  std::vector<std::string> from;  // "*" already expanded; in the order of the sources
   event::Format format = event::Format::kCloudEvents;
   std::vector<std::pair<std::string, std::string>> headers;  // name, template text
   Order order = Order::kRelaxed;
@@ -127,10 +126,9 @@ struct Config {
 };
 
 struct Loaded {
-  Config config;  // meaningful only without errors
-  std::vector<Finding>
-      findings;  // in the order of the files, by line; bounded, the last one counts those left out
-  bool ok() const;  // no finding is an error
+  Config config;                  // meaningful only without errors
+  std::vector<Finding> findings;  // by file as read, then line; bounded, the last counts the rest
+  bool ok() const;                // no finding is an error
 };
 
 // Reads main_file, then conf.d/*.toml beside it in name order. Never throws; every fault is a
@@ -145,7 +143,8 @@ struct FileText {
 Loaded LoadText(const std::vector<FileText>& files);
 
 // Checks a table's own keys against a plugin's option table: unknown keys (with the nearest known
-// one), types, ranges, choices, required, templates; fills defaults. plugin_id is for the texts.
+// one), types, ranges, choices, required, templates; fills defaults. A fault of the option table
+// itself is a finding that names the plugin. An option at fault has its zero value.
 struct Bound {
   Options options;
   std::vector<Finding> findings;
