@@ -101,7 +101,7 @@ typedef struct penstock_event_batch {
 typedef struct penstock_message {
   uint64_t token; /* names the message in its receipt; unique among those in flight */
   penstock_str payload;
-  penstock_str content_type;          /* of payload as encoded; empty in format raw without a declared type */
+  penstock_str content_type;          /* of payload as encoded; empty in argo, and in raw without a declared type */
   const penstock_str *templates;      /* the sink's TEMPLATE options, rendered, in the order of its option table */
   const penstock_kv *attributes;      /* CloudEvents attributes by canonical name; only in format cloudevents-binary */
   const penstock_kv *headers;         /* the route's own headers, to be sent as they are */
