@@ -212,7 +212,7 @@ SinkInstance::SinkInstance(std::string name, std::shared_ptr<plugin::Plugin> plu
                            const Clock* clock, uint64_t seed)
     : Instance(plugin::Kind::kSink, std::move(name), std::move(plugin), std::move(options), metrics),
       clock_(clock),
-      dispatcher_(Instance::name(), this, limits, budget->MakeShare(reserve, signal_), dead_letters,
+      dispatcher_(Instance::name(), this, limits, budget->MakeShare(reserve, signal_, queue::MemoryBudget::First::kAlways), dead_letters,
                   clock, signal_, seed) {
   table().complete = Complete;
   table().ready = Ready;

@@ -20,22 +20,23 @@ uint64_t MemoryBudget::used() const {
 }
 
 std::shared_ptr<MemoryBudget::Share> MemoryBudget::MakeShare(uint64_t reserve,
-                                                             std::shared_ptr<Signal> wake) {
+                                                             std::shared_ptr<Signal> wake,
+                                                             First first) {
   std::lock_guard lock(mutex_);
   const auto free = static_cast<uint64_t>(std::max<int64_t>(pool_, 0));
   const uint64_t granted = std::min(reserve, free);
   pool_ -= static_cast<int64_t>(granted);
-  std::shared_ptr<Share> share(new Share(this, granted, std::move(wake)));
+  std::shared_ptr<Share> share(new Share(this, granted, std::move(wake), first));
   shares_.push_back(share.get());
   return share;
 }
 
-void MemoryBudget::Wake() {
+void MemoryBudget::Wake(const Share* only) {
   std::vector<std::shared_ptr<Signal>> to_wake;
   {
     std::lock_guard lock(mutex_);
     for (Share* share : shares_) {
-      if (!share->waiting_) continue;
+      if (!share->waiting_ || (only != nullptr && share != only)) continue;
       share->waiting_ = false;
       to_wake.push_back(share->wake_);
     }
@@ -44,15 +45,19 @@ void MemoryBudget::Wake() {
   for (const auto& signal : to_wake) signal->Notify();
 }
 
-MemoryBudget::Share::Share(MemoryBudget* budget, uint64_t reserve, std::shared_ptr<Signal> wake)
-    : budget_(budget), reserve_(reserve), wake_(std::move(wake)) {}
+MemoryBudget::Share::Share(MemoryBudget* budget, uint64_t reserve, std::shared_ptr<Signal> wake,
+                           First first)
+    : budget_(budget), reserve_(reserve), first_(first), wake_(std::move(wake)) {}
 
 MemoryBudget::Share::~Share() {
-  std::lock_guard lock(budget_->mutex_);
-  assert(used() == 0);
-  std::erase(budget_->shares_, this);
-  if (waiting_) budget_->waiting_.fetch_sub(1);
-  budget_->pool_ += static_cast<int64_t>(reserve_);
+  {
+    std::lock_guard lock(budget_->mutex_);
+    assert(used() == 0);
+    std::erase(budget_->shares_, this);
+    if (waiting_) budget_->waiting_.fetch_sub(1);
+    budget_->pool_ += static_cast<int64_t>(reserve_);
+  }
+  if (budget_->waiting_.load() > 0) budget_->Wake(nullptr);
 }
 
 bool MemoryBudget::Share::TryTake(uint64_t bytes) {
@@ -65,7 +70,8 @@ bool MemoryBudget::Share::TryTake(uint64_t bytes) {
   used = used_.load();
   for (;;) {
     const auto more = static_cast<int64_t>(Excess(used + bytes, reserve_) - Excess(used, reserve_));
-    if (more > budget_->pool_ && used > 0) return false;
+    const bool first = used == 0 && (first_ == First::kAlways || budget_->pool_ >= 0);
+    if (more > budget_->pool_ && !first) return false;
     if (!used_.compare_exchange_weak(used, used + bytes)) continue;
     budget_->pool_ -= more;
     return true;
@@ -74,20 +80,22 @@ bool MemoryBudget::Share::TryTake(uint64_t bytes) {
 
 void MemoryBudget::Share::Return(uint64_t bytes) {
   uint64_t used = used_.load();
-  bool within_reserve = false;
-  while (used <= reserve_ && !within_reserve) {
+  while (used <= reserve_) {
     assert(used >= bytes);
-    within_reserve = used_.compare_exchange_weak(used, used - bytes);
+    if (!used_.compare_exchange_weak(used, used - bytes)) continue;
+    // It stays this share's own: nobody else is any better off.
+    if (waiting_) budget_->Wake(this);
+    return;
   }
-  if (!within_reserve) {
+  {
     std::lock_guard lock(budget_->mutex_);
     used = used_.load();
+    assert(used >= bytes);
     while (!used_.compare_exchange_weak(used, used - bytes)) {
     }
-    budget_->pool_ +=
-        static_cast<int64_t>(Excess(used, reserve_) - Excess(used - bytes, reserve_));
+    budget_->pool_ += static_cast<int64_t>(Excess(used, reserve_) - Excess(used - bytes, reserve_));
   }
-  if (budget_->waiting_.load() > 0) budget_->Wake();
+  if (budget_->waiting_.load() > 0) budget_->Wake(nullptr);
 }
 
 void MemoryBudget::Share::WakeWhenFreed() {

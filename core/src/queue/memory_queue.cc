@@ -6,15 +6,24 @@
 namespace penstock::queue {
 namespace {
 
-// Gives a block's bytes back to the budget when the last reader lets go of it, not when the queue does.
-struct ChargedBlock {
-  std::shared_ptr<const event::Block> block;
-  std::shared_ptr<MemoryBudget::Share> share;
-  uint64_t bytes;
+// Gives a block's bytes back to the budget when the last reader lets go of it, not when the queue
+// does.
+class ChargedBlock {
+ public:
+  ChargedBlock(std::shared_ptr<const event::Block> block,
+               std::shared_ptr<MemoryBudget::Share> share, uint64_t bytes)
+      : block_(std::move(block)), share_(std::move(share)), bytes_(bytes) {}
+  ChargedBlock(const ChargedBlock&) = delete;
+  ChargedBlock& operator=(const ChargedBlock&) = delete;
   ~ChargedBlock() {
-    block.reset();
-    share->Return(bytes);
+    block_.reset();
+    share_->Return(bytes_);
   }
+
+ private:
+  std::shared_ptr<const event::Block> block_;
+  const std::shared_ptr<MemoryBudget::Share> share_;
+  const uint64_t bytes_;
 };
 
 }  // namespace
@@ -37,6 +46,10 @@ penstock_status MemoryQueue::Append(const penstock_event_batch& batch, size_t* a
     const Signal::Ticket ticket = room_->Take();
     if (closed_) return PENSTOCK_STOPPED;
     size_t taken = TryAppend(batch, *accepted);
+    if (taken == 0 && limits_.when_full != WhenFull::kBlock) {
+      DropNewest(event::ReadEvent(batch, *accepted));
+      taken = 1;
+    }
     if (taken == 0) {
       // Ask to be told of freed memory, then look again: what came back in between would be missed.
       share_->WakeWhenFreed();
@@ -44,82 +57,83 @@ penstock_status MemoryQueue::Append(const penstock_event_batch& batch, size_t* a
     }
     *accepted += taken;
     if (taken > 0) continue;
-    if (limits_.when_full != WhenFull::kBlock) {
-      DropNewest(batch, *accepted);
-      *accepted = batch.count;
-      break;
-    }
-    if (timeout == Nanoseconds::zero()) return PENSTOCK_AGAIN;
-    if (deadline == TimePoint{})
-      deadline = timeout < Nanoseconds::zero() ? TimePoint::max() : clock_->Now() + timeout;
-    if (deadline != TimePoint::max() && clock_->Now() >= deadline) return PENSTOCK_AGAIN;
-    room_->WaitPast(ticket, deadline);
+    const penstock_status waited = Wait(ticket, timeout, &deadline);
+    if (waited != PENSTOCK_OK) return waited;
   }
   return PENSTOCK_OK;
 }
 
-size_t MemoryQueue::TryAppend(const penstock_event_batch& batch, size_t first) {
-  Freed freed;
-  size_t count = 0;
-  uint64_t bytes = 0;
-  uint64_t first_offset = 0;
-  {
-    std::lock_guard lock(mutex_);
-    while (first + count < batch.count) {
-      const uint64_t more = event::ChargedBytes(event::ReadEvent(batch, first + count));
-      const uint64_t held = end_ - begin_ + count;
-      const bool empty = held == 0;  // an event larger than the bound passes alone
-      const bool fits = empty || (held < limits_.max_events && bytes_ + bytes + more <= limits_.max_bytes);
-      if (fits && share_->TryTake(more)) {
-        bytes += more;
-        ++count;
-        continue;
-      }
-      if (limits_.when_full != WhenFull::kDropOldest || !DropOldest(&freed)) break;
-      if (!fits) continue;
-      // The memory comes back only when the block goes, so that has to happen before the next try.
-      freed.clear();
-    }
-    // One thread appends at a time, so that these stay as they are until the block is in its place.
-    first_offset = end_;
+penstock_status MemoryQueue::Wait(Signal::Ticket ticket, Nanoseconds timeout, TimePoint* deadline) {
+  if (timeout == Nanoseconds::zero()) return PENSTOCK_AGAIN;
+  const TimePoint now = clock_->Now();
+  if (*deadline == TimePoint{}) {
+    const bool for_ever = timeout < Nanoseconds::zero() || timeout >= TimePoint::max() - now;
+    *deadline = for_ever ? TimePoint::max() : now + timeout;
   }
-  freed.clear();
-  if (count == 0) return 0;
+  if (now >= *deadline) return PENSTOCK_AGAIN;
+  room_->WaitPast(ticket, *deadline);
+  return PENSTOCK_OK;
+}
 
-  auto block = event::Block::Take(batch, first, count, first_offset, clock_->WallNs());
+size_t MemoryQueue::TryAppend(const penstock_event_batch& batch, size_t first) {
+  const Room room = MakeRoom(batch, first);
+  if (room.events == 0) return 0;
+  // One thread appends at a time, so that the room and the next offset are still the same.
+  auto block = event::Block::Take(batch, first, room.events, end(), clock_->WallNs());
   const event::Block* raw = block.get();
-  auto charged = std::make_shared<ChargedBlock>(ChargedBlock{std::move(block), share_, bytes});
+  auto charged = std::make_shared<ChargedBlock>(std::move(block), share_, room.bytes);
+  Insert(std::shared_ptr<const event::Block>(std::move(charged), raw), room.bytes);
+  return room.events;
+}
+
+MemoryQueue::Room MemoryQueue::MakeRoom(const penstock_event_batch& batch, size_t first) {
+  Room room;
+  Freed freed;
+  std::unique_lock lock(mutex_);
+  while (first + room.events < batch.count) {
+    const uint64_t more = event::ChargedBytes(event::ReadEvent(batch, first + room.events));
+    const uint64_t held = end_ - begin_ + room.events;
+    const bool empty = held == 0;  // an event larger than the bound passes alone
+    const bool fits =
+        empty || (held < limits_.max_events && bytes_ + room.bytes + more <= limits_.max_bytes);
+    if (fits && share_->TryTake(more)) {
+      room.bytes += more;
+      ++room.events;
+      continue;
+    }
+    if (limits_.when_full != WhenFull::kDropOldest || begin_ == end_) break;
+    MoveBegin(begin_ + 1, &freed);
+    if (freed.empty()) continue;
+    // The memory comes back only when the block goes, so that has to happen before the next try.
+    lock.unlock();
+    freed.clear();
+    lock.lock();
+  }
+  return room;
+}
+
+void MemoryQueue::Insert(std::shared_ptr<const event::Block> block, uint64_t bytes) {
   const TimePoint now = clock_->Now();
   std::lock_guard lock(mutex_);
-  entries_.push_back({std::shared_ptr<const event::Block>(std::move(charged), raw), now});
-  end_ += count;
-  bytes_ += bytes;
+  assert(block->first_offset() == end_);
   if (on_settled_) {
-    for (uint64_t offset = first_offset; offset < end_; ++offset)
-      ack_tokens_.push_back(raw->at(offset).ack_token);
+    for (uint64_t offset = end_; offset < block->end_offset(); ++offset)
+      ack_tokens_.push_back(block->at(offset).ack_token);
   }
+  end_ = block->end_offset();
+  entries_.push_back({std::move(block), now, appended_bytes_});
+  bytes_ += bytes;
+  appended_bytes_ += bytes;
   for (const auto& [id, reader] : readers_) reader.wake->Notify();
-  return count;
 }
 
-void MemoryQueue::DropNewest(const penstock_event_batch& batch, size_t first) {
-  std::vector<uint64_t> acks;
-  for (size_t i = first; i < batch.count; ++i) {
-    const penstock_event event = event::ReadEvent(batch, i);
-    acks.push_back(event.ack_token);
-    if (event.owner != nullptr) event.owner->release(event.owner, 1);
-  }
+void MemoryQueue::DropNewest(const penstock_event& event) {
   {
     std::lock_guard lock(mutex_);
-    dropped_newest_ += batch.count - first;
+    ++dropped_newest_;
   }
-  if (on_settled_) on_settled_(acks.data(), acks.size());
-}
-
-bool MemoryQueue::DropOldest(Freed* freed) {
-  if (begin_ == end_) return false;
-  MoveBegin(begin_ + 1, freed);
-  return true;
+  if (event.owner != nullptr) event.owner->release(event.owner, 1);
+  if (on_settled_) on_settled_(&event.ack_token, 1);
 }
 
 void MemoryQueue::MoveBegin(uint64_t offset, Freed* freed) {
@@ -127,7 +141,7 @@ void MemoryQueue::MoveBegin(uint64_t offset, Freed* freed) {
     const event::Block& front = *entries_.front().block;
     const uint64_t stop = std::min(offset, front.end_offset());
     for (; begin_ < stop; ++begin_) bytes_ -= front.charged_bytes(begin_);
-    if (begin_ < front.end_offset()) break;
+    if (begin_ < front.end_offset()) return;
     freed->push_back(std::move(entries_.front().block));
     entries_.pop_front();
   }
@@ -142,9 +156,8 @@ ReaderId MemoryQueue::AddReader(uint64_t start, std::shared_ptr<Signal> wake) {
 }
 
 std::deque<MemoryQueue::Entry>::const_iterator MemoryQueue::Find(uint64_t offset) const {
-  return std::partition_point(entries_.begin(), entries_.end(), [offset](const Entry& e) {
-    return e.block->end_offset() <= offset;
-  });
+  return std::partition_point(entries_.begin(), entries_.end(),
+                              [offset](const Entry& e) { return e.block->end_offset() <= offset; });
 }
 
 ReadResult MemoryQueue::Read(uint64_t offset, uint64_t max_events, uint64_t max_bytes) const {
@@ -152,9 +165,10 @@ ReadResult MemoryQueue::Read(uint64_t offset, uint64_t max_events, uint64_t max_
   std::lock_guard lock(mutex_);
   result.begin = result.end = std::max(offset, begin_);
   uint64_t bytes = 0;
-  for (auto it = Find(result.begin); it != entries_.end() && max_events > 0 && bytes < max_bytes; ++it) {
-    Run run{it->block, result.end, result.end};
-    const uint64_t stop = std::min(it->block->end_offset(), run.begin + max_events);
+  for (auto it = Find(result.begin); it != entries_.end() && max_events > 0 && bytes < max_bytes;
+       ++it) {
+    Run run{it->block, result.end, result.end, it->appended_at};
+    const uint64_t stop = run.begin + std::min(it->block->end_offset() - run.begin, max_events);
     while (run.end < stop && bytes < max_bytes) bytes += it->block->charged_bytes(run.end++);
     max_events -= run.end - run.begin;
     result.end = run.end;
@@ -164,16 +178,20 @@ ReadResult MemoryQueue::Read(uint64_t offset, uint64_t max_events, uint64_t max_
 }
 
 void MemoryQueue::Release(ReaderId reader, uint64_t hold, uint64_t settled) {
+  std::unique_lock<std::mutex> ack_lock;
+  if (on_settled_) ack_lock = std::unique_lock(ack_mutex_);
   Settled done;
   {
     std::lock_guard lock(mutex_);
     Reader& mine = readers_.at(reader);
-    assert(settled <= end_ && hold >= settled);
+    assert(settled <= hold && hold <= end_);
     mine.hold = std::max(mine.hold, hold);
     mine.settled = std::max(mine.settled, settled);
     done = FollowReaders();
   }
-  Announce(std::move(done));
+  done.freed.clear();
+  room_->Notify();
+  if (!done.ack_tokens.empty()) on_settled_(done.ack_tokens.data(), done.ack_tokens.size());
 }
 
 MemoryQueue::Settled MemoryQueue::FollowReaders() {
@@ -194,33 +212,31 @@ MemoryQueue::Settled MemoryQueue::FollowReaders() {
   return done;
 }
 
-void MemoryQueue::Announce(Settled done) {
-  done.freed.clear();
-  room_->Notify();
-  if (!done.ack_tokens.empty()) on_settled_(done.ack_tokens.data(), done.ack_tokens.size());
-}
-
 uint64_t MemoryQueue::WithinBound(uint64_t offset, uint64_t max_events, uint64_t max_bytes,
                                   Nanoseconds max_age) const {
   std::lock_guard lock(mutex_);
   uint64_t from = std::max(offset, begin_);
   if (max_events > 0 && end_ - from > max_events) from = end_ - max_events;
-  if (max_bytes > 0 && bytes_ > max_bytes) {
-    uint64_t sum = 0;
-    for (auto it = entries_.rbegin(); it != entries_.rend() && it->block->end_offset() > from; ++it) {
-      uint64_t at = it->block->end_offset();
-      while (at > std::max(from, it->block->first_offset()) &&
-             sum + it->block->charged_bytes(at - 1) <= max_bytes)
-        sum += it->block->charged_bytes(--at);
-      if (at > std::max(from, it->block->first_offset())) from = at;
-    }
-  }
+  if (max_bytes > 0 && appended_bytes_ > max_bytes && from < end_)
+    from = std::clamp(WithinBytes(max_bytes), from, end_ - 1);
   if (max_age > Nanoseconds::zero()) {
     const TimePoint oldest = clock_->Now() - max_age;
     for (auto it = Find(from); it != entries_.end() && it->appended_at < oldest; ++it)
       from = it->block->end_offset();
   }
   return from;
+}
+
+uint64_t MemoryQueue::WithinBytes(uint64_t max_bytes) const {
+  const uint64_t too_far = appended_bytes_ - max_bytes;  // what was appended before this is out
+  const auto it = std::partition_point(entries_.begin(), entries_.end(), [&](const Entry& e) {
+    return e.bytes_before + e.block->total_charged_bytes() <= too_far;
+  });
+  if (it == entries_.end()) return end_;
+  uint64_t at = it->block->first_offset();
+  for (uint64_t before = it->bytes_before; before < too_far; ++at)
+    before += it->block->charged_bytes(at);
+  return at;
 }
 
 uint64_t MemoryQueue::begin() const {

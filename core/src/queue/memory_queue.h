@@ -15,14 +15,15 @@ namespace penstock::queue {
 
 class MemoryQueue : public Queue {
  public:
-  // Called with the ack tokens of events that every reader has settled, in their order, from the thread that settled
-  // the last of them.
+  // Called with the ack tokens of events that every reader has settled, in their order and never
+  // twice at once, from the thread that settled the last of them; and with those that kDropNewest
+  // drops, from within Append.
   using OnSettled = std::function<void(const uint64_t* ack_tokens, size_t n)>;
 
-  // reserve: bytes of the budget that are this queue's own. Clock and budget must outlive the queue and all blocks read
-  // from it. on_settled may be empty.
-  MemoryQueue(uint64_t id, Limits limits, MemoryBudget* budget, uint64_t reserve, const Clock* clock,
-              OnSettled on_settled);
+  // reserve: bytes of the budget that are this queue's own. Clock and budget must outlive the queue
+  // and all blocks read from it. on_settled may be empty.
+  MemoryQueue(uint64_t id, Limits limits, MemoryBudget* budget, uint64_t reserve,
+              const Clock* clock, OnSettled on_settled);
   ~MemoryQueue() override;
 
   uint64_t id() const override { return id_; }
@@ -53,16 +54,25 @@ class MemoryQueue : public Queue {
   struct Entry {
     std::shared_ptr<const event::Block> block;
     TimePoint appended_at;
+    uint64_t bytes_before;  // of all events ever appended before this block
+  };
+  // Events of a batch that have room by all bounds, and are charged to the budget.
+  struct Room {
+    size_t events = 0;
+    uint64_t bytes = 0;
   };
 
   // Takes as many events of the batch from first on as fit now, by all bounds; 0: none.
   size_t TryAppend(const penstock_event_batch& batch, size_t first);
-  void DropNewest(const penstock_event_batch& batch, size_t first);
-  // Drops the oldest event for the sake of a newer one; false: there is none left.
-  bool DropOldest(Freed* freed);
+  Room MakeRoom(const penstock_event_batch& batch, size_t first);
+  void Insert(std::shared_ptr<const event::Block> block, uint64_t bytes);
+  void DropNewest(const penstock_event& event);
+  // Waits until there may be room; what Append should return if not OK.
+  penstock_status Wait(Signal::Ticket ticket, Nanoseconds timeout, TimePoint* deadline);
   void MoveBegin(uint64_t offset, Freed* freed);
   Settled FollowReaders();
-  void Announce(Settled done);
+  // The first event such that those from it on have at most max_bytes.
+  uint64_t WithinBytes(uint64_t max_bytes) const;
   // The blocks lie in offset order; the one that holds offset, or the end.
   std::deque<Entry>::const_iterator Find(uint64_t offset) const;
 
@@ -70,19 +80,20 @@ class MemoryQueue : public Queue {
   const Limits limits_;
   const Clock* const clock_;
   const OnSettled on_settled_;
-  std::shared_ptr<MemoryBudget::Share> share_;
-
   const std::shared_ptr<Signal> room_ = std::make_shared<Signal>();  // more room, or closed
+  const std::shared_ptr<MemoryBudget::Share> share_;                 // wakes room_
   std::atomic<bool> closed_{false};
 
+  std::mutex ack_mutex_;  // before mutex_; keeps acks in order
   mutable std::mutex mutex_;
   std::deque<Entry> entries_;
   uint64_t begin_ = 0, end_ = 0;
-  uint64_t bytes_ = 0;
+  uint64_t bytes_ = 0;           // held now
+  uint64_t appended_bytes_ = 0;  // ever
   uint64_t dropped_newest_ = 0;
   std::map<ReaderId, Reader> readers_;
   ReaderId next_reader_ = 0;
-  uint64_t settled_ = 0;              // by every reader
+  uint64_t settled_ = 0;             // by every reader
   std::deque<uint64_t> ack_tokens_;  // of [settled_, end_), when on_settled_ is there
 };
 

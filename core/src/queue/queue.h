@@ -1,4 +1,5 @@
-// The bounded, ordered log of one source's events. A source appends once; every sink reads at its own pace.
+// The bounded, ordered log of one source's events. A source appends once; every sink reads at its
+// own pace.
 #pragma once
 
 #include <penstock/plugin.h>
@@ -18,7 +19,8 @@ namespace penstock::queue {
 enum class WhenFull {
   kBlock,       // Append waits
   kDropNewest,  // it is dropped and counted
-  kDropOldest,  // the oldest events go; readers that had not reached them find out at their next Read
+  kDropOldest,  // the oldest events go; readers that had not reached them find out at their next
+                // Read
 };
 
 struct Limits {
@@ -33,24 +35,25 @@ using ReaderId = uint32_t;
 struct Run {
   std::shared_ptr<const event::Block> block;
   uint64_t begin = 0, end = 0;  // offsets in block
+  TimePoint appended_at{};      // all of them
 };
 
 struct ReadResult {
-  // Where the runs begin: the offset asked for, or a later one when those before it were dropped (kDropOldest).
+  // Where the runs begin: the offset asked for, or a later one when those before it were dropped
+  // (kDropOldest).
   uint64_t begin = 0;
   uint64_t end = 0;  // behind the last event read; equal to begin when there is nothing
   std::vector<Run> runs;
 };
 
-
 struct Stats {
-  uint64_t appended = 0;        // events that got an offset
-  uint64_t dropped_newest = 0;  // events that did not, by kDropNewest
+  uint64_t appended = 0;           // events that got an offset
+  uint64_t dropped_newest = 0;     // events that did not, by kDropNewest
   uint64_t events = 0, bytes = 0;  // held now
 };
 
-// Offsets start where Begin() says, grow by one per event, and are never used twice. Unless a function says otherwise, any
-// thread may call it.
+// Offsets start where begin() says, grow by one per event, and are never used twice. Unless a
+// function says otherwise, any thread may call it.
 class Queue {
  public:
   Queue() = default;
@@ -61,13 +64,14 @@ class Queue {
   // The 64 random bits in the ids of this queue's events.
   virtual uint64_t id() const = 0;
 
-  // Takes the events of the batch in order; *accepted says how many were taken (or dropped by policy, and counted).
-  // PENSTOCK_OK: all. PENSTOCK_AGAIN: no room within timeout (0: try, < 0: for ever). PENSTOCK_STOPPED: closed. One thread at
-  // a time; blocks.
+  // Takes the events of the batch in order; *accepted says how many were taken (or dropped by
+  // policy, and counted). PENSTOCK_OK: all. PENSTOCK_AGAIN: no room within timeout (0: try, < 0:
+  // for ever). PENSTOCK_STOPPED: closed. One thread at a time; blocks.
   virtual penstock_status Append(const penstock_event_batch& batch, size_t* accepted,
                                  Nanoseconds timeout) = 0;
 
-  // A new reader; it holds back everything from start on. wake is notified when there is something new to read.
+  // A new reader; it holds back everything from start on. wake is notified when there is something
+  // new to read.
   virtual ReaderId AddReader(uint64_t start, std::shared_ptr<Signal> wake) = 0;
 
   // Up to max_events and about max_bytes (at least one event, if there is one) from offset on.
@@ -77,8 +81,9 @@ class Queue {
   // settled <= the next offset to be appended; hold >= settled.
   virtual void Release(ReaderId reader, uint64_t hold, uint64_t settled) = 0;
 
-  // The smallest offset from which at most max_events, max_bytes and events no older than max_age are behind (0 each: no
-  // bound), but not below offset.
+  // The smallest offset from which at most max_events, max_bytes and only events no older than
+  // max_age are behind (0 each: no bound), but not below offset. The newest event is never too
+  // large to be behind, only too old.
   virtual uint64_t WithinBound(uint64_t offset, uint64_t max_events, uint64_t max_bytes,
                                Nanoseconds max_age) const = 0;
 

@@ -1,0 +1,77 @@
+#include "platform/log.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace penstock::log {
+namespace {
+
+// What is written to standard error while f runs.
+template <typename F>
+std::string Logged(F&& f) {
+  testing::internal::CaptureStderr();
+  f();
+  return testing::internal::GetCapturedStderr();
+}
+
+class LogTest : public testing::Test {
+ protected:
+  ~LogTest() override { Configure(Level::kInfo, Format::kText); }
+};
+
+TEST_F(LogTest, TextHasLevelComponentTextAndFields) {
+  const std::string line = Logged([] {
+    Write(Level::kWarn, "sink bus", "not delivered", {{"waiting", "3"}});
+  });
+  EXPECT_NE(line.find("warn"), std::string::npos) << line;
+  EXPECT_NE(line.find("sink bus"), std::string::npos) << line;
+  EXPECT_NE(line.find("not delivered"), std::string::npos) << line;
+  EXPECT_NE(line.find("waiting=3"), std::string::npos) << line;
+  EXPECT_EQ(line.find('\n'), line.size() - 1) << line;
+}
+
+TEST_F(LogTest, NothingBelowTheThreshold) {
+  Configure(Level::kError, Format::kText);
+  EXPECT_EQ(Logged([] { Warn("gateway", "unseen"); }), "");
+  EXPECT_NE(Logged([] { LogError("gateway", "seen"); }), "");
+  EXPECT_EQ(*Threshold(), static_cast<int32_t>(Level::kError));
+}
+
+TEST_F(LogTest, ControlCharactersCannotForgeALine) {
+  const std::string line = Logged([] {
+    Write(Level::kError, "sink bus", "one\nINFO forged\x1b[2J", {{"key", "a\nb\x07"}});
+  });
+  EXPECT_EQ(line.find('\n'), line.size() - 1) << line;
+  EXPECT_EQ(line.find('\x1b'), std::string::npos) << line;
+  EXPECT_EQ(line.find('\x07'), std::string::npos) << line;
+}
+
+TEST_F(LogTest, JsonEscapesWhatJsonForbids) {
+  Configure(Level::kInfo, Format::kJson);
+  const std::string line = Logged([] { Info("sink \"bus\"", "back\\slash\nline"); });
+  EXPECT_EQ(line.front(), '{') << line;
+  EXPECT_NE(line.find("sink \\\"bus\\\""), std::string::npos) << line;
+  EXPECT_NE(line.find("back\\\\slash"), std::string::npos) << line;
+  EXPECT_EQ(line.find('\n'), line.size() - 1) << line;
+}
+
+TEST_F(LogTest, LevelsByName) {
+  EXPECT_EQ(ParseLevel("debug"), Level::kDebug);
+  EXPECT_EQ(ParseLevel("error"), Level::kError);
+  EXPECT_EQ(ParseLevel("loud"), Level::kInfo);
+}
+
+TEST_F(LogTest, LimiterLetsOneThroughPerIntervalAndCountsTheRest) {
+  Limiter limiter{std::chrono::seconds(10)};
+  TimePoint now{std::chrono::hours(1)};
+  EXPECT_TRUE(limiter.Allow(now));
+  EXPECT_FALSE(limiter.Allow(now + std::chrono::seconds(1)));
+  EXPECT_FALSE(limiter.Allow(now + std::chrono::milliseconds(9999)));
+  EXPECT_TRUE(limiter.Allow(now + std::chrono::seconds(10)));
+  EXPECT_EQ(limiter.TakeHeldBack(), 2u);
+  EXPECT_EQ(limiter.TakeHeldBack(), 0u);
+}
+
+}  // namespace
+}  // namespace penstock::log
