@@ -75,6 +75,7 @@ class NatsServer {
   pid_t pid() const { return pid_; }
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
   std::string url() const { return "nats://" + address(); }
+  std::string store() const { return dir_.path() + "/store"; }
   std::string Log() const {
     std::ifstream file(dir_.path() + "/log");
     std::stringstream text;
@@ -125,7 +126,7 @@ class NatsServer {
   void WriteConfig() const {
     std::ofstream file(dir_.path() + "/server.conf", std::ios::trunc);
     file << "listen: \"" << address() << "\"\nlog_file: \"" << dir_.path() << "/log\"\n";
-    if (jetstream_) file << "jetstream { store_dir: \"" << dir_.path() << "/store\" }\n";
+    if (jetstream_) file << "jetstream { store_dir: \"" << store() << "\" }\n";
     file << config_ << "\n";
   }
 

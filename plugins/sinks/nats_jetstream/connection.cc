@@ -209,6 +209,14 @@ bool Connection::Subscribe() {
     status = natsSubscription_SetOnCompleteCB(answers_, OnAnswersEnded, closure.get());
   if (status == NATS_OK || answers_ != nullptr) closure.release();  // OnAnswersEnded's now
   if (status == NATS_OK) status = natsConnection_FlushTimeout(nc_, kConnectTimeoutMs);
+  const char* error = nullptr;
+  if (status == NATS_OK && natsConnection_GetLastError(nc_, &error) == NATS_NOT_PERMITTED) {
+    PostNote(Note::kFailed,
+             "the server at " + where_ + " does not let this user receive acknowledgements: " +
+                 error + "; allow it to subscribe to _INBOX.>",
+             true);
+    return false;
+  }
   if (status != NATS_OK) {
     PostNote(Note::kFailed,
              "connected to " + where_ + ", and it does not answer: " + natsStatus_GetText(status));

@@ -1,0 +1,170 @@
+// What the sink does when the server is away, frozen, killed or unwilling.
+#include <algorithm>
+
+#include "fixture.h"
+
+namespace penstock::fakes {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+TEST(NatsJetStreamFaults, WaitsForAServerThatIsAway) {
+  NatsServer server;
+  server.Stop();
+  Running run(With(server), false);
+  ASSERT_TRUE(run.host.WaitText("cannot connect to " + server.url()));
+  server.Start();
+  ASSERT_TRUE(run.host.WaitState(PENSTOCK_STATE_READY));
+}
+
+TEST(NatsJetStreamFaults, UsesAnotherServerWhenTheFirstIsAway) {
+  NatsServer away, server;
+  away.Stop();
+  Running run({{"servers", List{away.url(), server.url()}}});
+  EXPECT_TRUE(run.host.HasText("connected to " + server.url()));
+}
+
+TEST(NatsJetStreamFaults, SaysUnknownWhenNoAcknowledgementComes) {
+  NatsServer server;
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>");
+  Running run(With(server, {{"ack_timeout", milliseconds(300)}}));
+  server.Freeze();
+  const auto before = Clock::now();
+  std::vector<FakeMessage> batch;
+  // More than socket buffers hold: neither submit nor anything else may wait for the server.
+  for (int i = 0; i < 200; ++i)
+    batch.push_back(Message("t.a", std::string(60000, 'x'), std::to_string(i)));
+  run.sink.Submit(std::move(batch));
+  EXPECT_LT(Clock::now() - before, milliseconds(250));
+  ASSERT_TRUE(run.host.WaitReceipts(1));
+  EXPECT_GE(Clock::now() - before, milliseconds(290));
+  EXPECT_EQ(run.host.receipts()[0].outcome, PENSTOCK_UNKNOWN);
+  EXPECT_NE(run.host.receipts()[0].reason.find("300ms"), std::string::npos);
+  server.Thaw();
+  ASSERT_TRUE(run.host.WaitSettled());
+  // Whatever was published arrives all the same, and its late acknowledgement is no receipt.
+  EXPECT_EQ(run.Send(Message("t.a", "last", "last")).outcome, PENSTOCK_DELIVERED);
+  EXPECT_GT(run.host.metric("nats_late_answers_total"), 0u);
+}
+
+TEST(NatsJetStreamFaults, GivesUpAllInFlightAtOnceWhenTheServerDies) {
+  NatsServer server;
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>");
+  Running run(With(server, {{"ack_timeout", seconds(60)}}));
+  server.Freeze();
+  std::vector<FakeMessage> batch;
+  for (int i = 0; i < 100; ++i) batch.push_back(Message("t.a", "x", std::to_string(i)));
+  run.sink.Submit(std::move(batch));
+  server.Kill();
+  ASSERT_TRUE(run.host.WaitReceipts(100, seconds(5)));
+  EXPECT_EQ(run.host.count(PENSTOCK_DELIVERED), 0u);
+  EXPECT_EQ(run.host.count(PENSTOCK_REJECTED), 0u);
+  ASSERT_TRUE(run.host.WaitState(PENSTOCK_STATE_CONNECTING));
+  // What comes now was certainly not sent.
+  EXPECT_EQ(run.Send(Message("t.a", "x", "late")).outcome, PENSTOCK_RETRY);
+}
+
+TEST(NatsJetStreamFaults, ReportsAnOutageInFewLines) {
+  NatsServer server;
+  Running run(With(server));
+  server.Kill();
+  ASSERT_TRUE(run.host.WaitText("cannot connect to"));
+  // Several attempts: the server is only back after a while.
+  std::this_thread::sleep_for(milliseconds(1200));
+  server.Start();
+  ASSERT_TRUE(run.host.WaitState(PENSTOCK_STATE_READY));
+  const auto states = run.host.states();
+  EXPECT_LE(states.size(), 5u);  // connecting, ready, lost, refused, ready
+  EXPECT_TRUE(run.host.logs().empty());
+  EXPECT_EQ(run.host.metric("nats_connects_total"), 2u);
+}
+
+TEST(NatsJetStreamFaults, LosesAndDoublesNothingWhenTheServerIsKilledUnderLoad) {
+  NatsServer server;
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>");
+  Running run(With(server, {{"ack_timeout", seconds(2)}}));
+  constexpr size_t kEvents = 6000;
+  Driver driver(run, "t.a", kEvents, false);
+  for (const size_t mark : {1000u, 2500u, 4000u}) {
+    ASSERT_TRUE(driver.RunUntil(mark));
+    server.Kill();
+    server.Start();
+  }
+  ASSERT_TRUE(driver.Finish());
+  std::vector<std::string> payloads = bus.Payloads("S");
+  EXPECT_EQ(payloads.size(), kEvents);
+  std::sort(payloads.begin(), payloads.end());
+  EXPECT_EQ(std::unique(payloads.begin(), payloads.end()), payloads.end());
+}
+
+TEST(NatsJetStreamFaults, EndsSoonWithAFrozenServer) {
+  NatsServer server;
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>");
+  Running run(With(server));
+  server.Freeze();
+  for (int i = 0; i < 50; ++i) run.sink.Submit(Message("t.a", std::string(60000, 'x')));
+  const auto before = Clock::now();
+  run.sink.Destroy();
+  EXPECT_LT(Clock::now() - before, milliseconds(1800));
+  EXPECT_EQ(run.host.count(PENSTOCK_DELIVERED), 0u);
+}
+
+TEST(NatsJetStreamFaults, EndsSoonWhileConnectingToAFrozenServer) {
+  NatsServer server;
+  server.Freeze();
+  Running run(With(server), false);
+  ASSERT_TRUE(run.host.WaitState(PENSTOCK_STATE_CONNECTING));
+  const auto before = Clock::now();
+  run.sink.Destroy();
+  EXPECT_LT(Clock::now() - before, milliseconds(1800));
+  server.Kill();
+}
+
+TEST(NatsJetStreamFaults, CanBeStoppedTwiceAndBeforeStart) {
+  NatsServer server;
+  FakeSinkHost host;
+  FakeSink sink(host, Plugin(), With(server));
+  sink.Stop();
+  sink.Stop();
+}
+
+TEST(NatsJetStreamFaults, RejectsWhatTheUserMayNotPublish) {
+  NatsServer server(R"(
+authorization { users = [
+  { user: "w", password: "p", permissions: {
+      publish: { deny: ["t.secret"] } } }
+  { user: "admin", password: "p" } ] })");
+  Bus bus(server.url(), [](natsOptions* o) { natsOptions_SetUserInfo(o, "admin", "p"); });
+  bus.AddStream("S", "t.>");
+  FakeSinkHost host;
+  host.SetSecret("env:P", "p");
+  FakeSink sink(host, Plugin(),
+                With(server, {{"user", "w"}, {"password", "env:P"}, {"ack_timeout", seconds(30)}}));
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  const uint64_t denied = sink.Submit(Message("t.secret", "x", "1"));
+  const uint64_t allowed = sink.Submit(Message("t.open", "x", "2"));
+  ASSERT_TRUE(host.WaitReceipts(2));
+  EXPECT_EQ(host.receipt(denied).outcome, PENSTOCK_REJECTED);
+  EXPECT_NE(host.receipt(denied).reason.find("t.secret"), std::string::npos);
+  EXPECT_EQ(host.receipt(allowed).outcome, PENSTOCK_DELIVERED);
+}
+
+TEST(NatsJetStreamFaults, SaysThatAcknowledgementsCannotBeReceived) {
+  NatsServer server(R"(
+authorization { users = [
+  { user: "w", password: "p", permissions: { subscribe: { deny: ["_INBOX.>"] } } } ] })");
+  FakeSinkHost host;
+  host.SetSecret("env:P", "p");
+  FakeSink sink(host, Plugin(), With(server, {{"user", "w"}, {"password", "env:P"}}));
+  sink.Start();
+  ASSERT_TRUE(host.WaitText("does not let this user receive acknowledgements"));
+  EXPECT_FALSE(host.WaitState(PENSTOCK_STATE_READY, milliseconds(300)));
+}
+
+}  // namespace
+}  // namespace penstock::fakes

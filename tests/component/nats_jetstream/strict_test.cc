@@ -1,0 +1,203 @@
+// Strict order: what the stream takes is always a prefix, and a lane never stalls.
+#include "fixture.h"
+
+namespace penstock::fakes {
+namespace {
+
+std::vector<std::string> Expected(size_t n) {
+  std::vector<std::string> all;
+  for (size_t i = 0; i < n; ++i) all.push_back(Driver::Payload(i));
+  return all;
+}
+
+constexpr uint32_t kStrict = PENSTOCK_BATCH_STRICT;
+constexpr uint32_t kResume = PENSTOCK_BATCH_STRICT | PENSTOCK_BATCH_RESUME;
+
+TEST(NatsJetStreamStrict, KeepsAPrefixWhenTheStreamFillsUp) {
+  NatsServer server;
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>", [](jsStreamConfig* config) {
+    config->MaxBytes = 2500;
+    config->Discard = js_DiscardNew;
+  });
+  Running run(With(server));
+  const std::vector<size_t> sizes = {900, 900, 900, 50, 50};
+  const auto messages = [&](size_t from) {
+    std::vector<FakeMessage> batch;
+    for (size_t i = from; i < sizes.size(); ++i)
+      batch.push_back(Message("t.a", std::string(sizes[i], static_cast<char>('a' + i)),
+                              "id-" + std::to_string(i)));
+    return batch;
+  };
+  const std::vector<uint64_t> tokens = run.sink.Submit(messages(0), 0, kStrict);
+  ASSERT_TRUE(run.host.WaitReceipts(5));
+  EXPECT_EQ(run.host.receipt(tokens[0]).outcome, PENSTOCK_DELIVERED);
+  EXPECT_EQ(run.host.receipt(tokens[1]).outcome, PENSTOCK_DELIVERED);
+  EXPECT_EQ(run.host.receipt(tokens[2]).outcome, PENSTOCK_RETRY);
+  EXPECT_EQ(run.host.receipt(tokens[2]).code, 10077);
+  for (const size_t i : {3u, 4u}) {
+    EXPECT_EQ(run.host.receipt(tokens[i]).outcome, PENSTOCK_RETRY);
+    EXPECT_EQ(run.host.receipt(tokens[i]).flags, static_cast<uint32_t>(PENSTOCK_RECEIPT_FOLLOWER));
+  }
+  EXPECT_EQ(bus.Count("S"), 2u);
+  // Until RESUME nothing of the lane leaves.
+  const FakeReceipt early = run.Send(Message("t.a", "early", "early"), 0, kStrict);
+  EXPECT_EQ(early.outcome, PENSTOCK_RETRY);
+
+  bus.UpdateStream("S", [](jsStreamConfig* config) { config->MaxBytes = 100000; });
+  run.sink.Submit(messages(2), 0, kResume);
+  ASSERT_TRUE(run.host.WaitReceipts(9));
+  EXPECT_EQ(run.host.count(PENSTOCK_DELIVERED), 5u);
+  std::string order;
+  for (const Stored& stored : bus.Read("S")) order += stored.payload[0];
+  EXPECT_EQ(order, "abcde");
+  EXPECT_EQ(run.host.metric("nats_chain_breaks_total"), 0u);
+}
+
+TEST(NatsJetStreamStrict, NamesThePredecessorOfEachMessage) {
+  NatsServer server;
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>");
+  Running run(With(server));
+  for (const char* id : {"a", "b", "c"}) run.Send(Message("t.a", id, id), 0, kStrict);
+  const std::vector<Stored> stored = bus.Read("S");
+  ASSERT_EQ(stored.size(), 3u);
+  EXPECT_EQ(stored[0].headers.count("Nats-Expected-Last-Msg-Id"), 0u);
+  EXPECT_EQ(stored[1].headers.at("Nats-Expected-Last-Msg-Id"), "a");
+  EXPECT_EQ(stored[2].headers.at("Nats-Expected-Last-Msg-Id"), "b");
+}
+
+TEST(NatsJetStreamStrict, GoesOnInAStreamThatWasMadeAnew) {
+  NatsServer server;
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>");
+  Running run(With(server));
+  Driver driver(run, "t.a", 600, true);
+  ASSERT_TRUE(driver.RunUntil(200, 50));
+  bus.DeleteStream("S");
+  EXPECT_FALSE(driver.RunUntil(600, 50, seconds(1))) << "no stream takes them";
+  const size_t before = driver.delivered();
+  bus.AddStream("S", "t.>");
+  ASSERT_TRUE(driver.Finish());
+  std::vector<std::string> expected = Expected(600);
+  expected.erase(expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(before));
+  EXPECT_EQ(bus.Payloads("S"), expected);
+}
+
+TEST(NatsJetStreamStrict, KeepsOrderThroughKillsOfTheServer) {
+  NatsServer server;
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>");
+  Running run(With(server, {{"ack_timeout", seconds(2)}}));
+  constexpr size_t kEvents = 4000;
+  Driver driver(run, "t.a", kEvents, true);
+  for (const size_t mark : {700u, 1800u, 2900u}) {
+    ASSERT_TRUE(driver.RunUntil(mark));
+    server.Kill();
+    server.Start();
+  }
+  ASSERT_TRUE(driver.Finish());
+  EXPECT_EQ(bus.Payloads("S"), Expected(kEvents));
+}
+
+TEST(NatsJetStreamStrict, KeepsOrderWhenAcknowledgementsAreLate) {
+  NatsServer server;
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>");
+  Running run(With(server, {{"ack_timeout", milliseconds(200)}}));
+  Driver driver(run, "t.a", 1500, true);
+  for (const size_t mark : {300u, 700u, 1100u}) {
+    ASSERT_TRUE(driver.RunUntil(mark));
+    server.Freeze();
+    EXPECT_FALSE(driver.RunUntil(1500, 200, seconds(1)));
+    server.Thaw();
+  }
+  ASSERT_TRUE(driver.Finish());
+  EXPECT_EQ(bus.Payloads("S"), Expected(1500));
+}
+
+TEST(NatsJetStreamStrict, KeepsOrderThroughAFullStream) {
+  NatsServer server;
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>", [](jsStreamConfig* config) {
+    config->MaxMsgs = 130;
+    config->Discard = js_DiscardNew;
+  });
+  Running run(With(server));
+  Driver driver(run, "t.a", 500, true);
+  std::vector<std::string> all;
+  while (driver.delivered() < 500) {
+    driver.RunUntil(500, 100, seconds(1));
+    for (std::string& payload : bus.Payloads("S")) all.push_back(std::move(payload));
+    bus.Purge("S");
+  }
+  EXPECT_EQ(all, Expected(500));
+}
+
+TEST(NatsJetStreamStrict, GoesOneAtATimeBesideAnotherWriter) {
+  NatsServer server;
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>");
+  Running run(With(server));
+  Driver driver(run, "t.a", 400, true);
+  for (size_t mark = 20; mark <= 200; mark += 20) {
+    ASSERT_TRUE(driver.RunUntil(mark, 50));
+    bus.Publish("t.other", "other");
+  }
+  ASSERT_TRUE(driver.Finish());
+  EXPECT_TRUE(run.host.HasText("somebody else writes into the same stream"));
+  std::vector<std::string> ours;
+  for (const Stored& stored : bus.Read("S"))
+    if (stored.subject == "t.a") ours.push_back(stored.payload);
+  EXPECT_EQ(ours, Expected(400));
+}
+
+TEST(NatsJetStreamStrict, GoesOneAtATimeWithoutIds) {
+  NatsServer server;
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>", [](jsStreamConfig* config) {
+    config->MaxMsgs = 3;
+    config->Discard = js_DiscardNew;
+  });
+  Running run(With(server, {{"msg_id", ""}}));
+  std::vector<FakeMessage> batch;
+  for (int i = 0; i < 6; ++i) batch.push_back(Message("t.a", std::to_string(i)));
+  const std::vector<uint64_t> tokens = run.sink.Submit(std::move(batch), 0, kStrict);
+  ASSERT_TRUE(run.host.WaitReceipts(6));
+  EXPECT_EQ(run.host.receipt(tokens[2]).outcome, PENSTOCK_DELIVERED);
+  EXPECT_EQ(run.host.receipt(tokens[3]).code, 10077);
+  EXPECT_EQ(run.host.receipt(tokens[5]).flags, static_cast<uint32_t>(PENSTOCK_RECEIPT_FOLLOWER));
+  EXPECT_EQ(bus.Payloads("S"), (std::vector<std::string>{"0", "1", "2"}));
+}
+
+TEST(NatsJetStreamStrict, StopsBehindOneThatIsRejected) {
+  NatsServer server("max_payload: 1000");
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>");
+  Running run(With(server));
+  std::vector<FakeMessage> batch;
+  batch.push_back(Message("t.a", "0", "0"));
+  batch.push_back(Message("t.a", std::string(2000, 'x'), "1"));
+  batch.push_back(Message("t.a", "2", "2"));
+  const std::vector<uint64_t> tokens = run.sink.Submit(std::move(batch), 0, kStrict);
+  ASSERT_TRUE(run.host.WaitReceipts(3));
+  EXPECT_EQ(run.host.receipt(tokens[0]).outcome, PENSTOCK_DELIVERED);
+  EXPECT_EQ(run.host.receipt(tokens[1]).outcome, PENSTOCK_REJECTED);
+  EXPECT_EQ(run.host.receipt(tokens[2]).flags, static_cast<uint32_t>(PENSTOCK_RECEIPT_FOLLOWER));
+  EXPECT_EQ(run.Send(Message("t.a", "2", "2"), 0, kResume).outcome, PENSTOCK_DELIVERED);
+  EXPECT_EQ(bus.Payloads("S"), (std::vector<std::string>{"0", "2"}));
+}
+
+TEST(NatsJetStreamStrict, DoesNotDisturbRelaxedLanes) {
+  NatsServer server;
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>");
+  Running run(With(server));
+  run.sink.Submit(Message("none.a", "x", "1"), 0, kStrict);
+  run.sink.Submit(Message("t.a", "y", "2"), 1, 0);
+  ASSERT_TRUE(run.host.WaitReceipts(2));
+  EXPECT_EQ(run.host.count(PENSTOCK_DELIVERED), 1u);
+}
+
+}  // namespace
+}  // namespace penstock::fakes
