@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -24,6 +25,8 @@ constexpr uint64_t kBytesLeast = 1024;
 constexpr uint64_t kBytesMost = 1ull << 40u;
 constexpr uint64_t kMemoryLeast = 1ull << 20u;
 constexpr uint64_t kInFlightMost = 1'000'000;
+constexpr size_t kSourcesMost = 4096;
+constexpr size_t kSinksMost = 256;
 constexpr size_t kHeaderNameMost = 128;
 constexpr size_t kHeadersMost = 64;
 constexpr size_t kPluginIdMost = PENSTOCK_ID_MAX - 1;
@@ -70,19 +73,33 @@ class Builder {
     const TableReader sources = top.Table("sources");
     const TableReader sinks = top.Table("sinks");
     top.RefuseUnknown();
-    if (sources.node() != nullptr) {
-      for (const Member& member : sources.node()->members) ReadSource(member);
+    for (const Member& member : Members(sources, kSourcesMost)) ReadSource(member);
+    for (const SourceConfig& source : config_.sources) {
+      source_names_.push_back(source.name);
+      readers_[source.name] = {};
     }
-    for (const SourceConfig& source : config_.sources) source_names_.push_back(source.name);
-    if (sinks.node() != nullptr) {
-      for (const Member& member : sinks.node()->members) ReadSink(member);
-    }
+    for (const Member& member : Members(sinks, kSinksMost)) ReadSink(member);
     CheckMetadataNames();
     CheckWhole();
     return std::move(config_);
   }
 
  private:
+  // Of a source: how many sinks read it, and how many of those have no use for CloudEvents names.
+  struct Readers {
+    size_t all = 0, plain = 0;
+  };
+
+  std::span<const Member> Members(const TableReader& table, size_t most) {
+    if (table.node() == nullptr) return {};
+    const std::vector<Member>& members = table.node()->members;
+    if (members.size() <= most) return members;
+    incomplete_ = true;
+    findings_->Error(members[most].key_where.ToPosition(),
+                     Cat("more than ", std::to_string(most), " ", table.PathOf("")));
+    return std::span(members).first(most);
+  }
+
   void ReadGateway(TableReader table) {
     GatewayConfig& gateway = config_.gateway;
     gateway.name = HostName();
@@ -222,6 +239,12 @@ class Builder {
     in_flight.RefuseUnknown();
     ReadRetry(table.Table("retry"), &sink);
     sink.raw = Raw(member, "sinks");
+    const bool plain = sink.format == event::Format::kArgo || sink.format == event::Format::kRaw;
+    for (const std::string& name : sink.from) {
+      Readers& readers = readers_[name];
+      ++readers.all;
+      readers.plain += plain ? 1 : 0;
+    }
     config_.sinks.push_back(std::move(sink));
   }
 
@@ -241,7 +264,7 @@ class Builder {
                              Cat(table->PathOf("from"), ": there are no sources yet"));
         }
         chosen.insert(known.begin(), known.end());
-      } else if (std::find(known.begin(), known.end(), item->text) != known.end()) {
+      } else if (readers_.contains(item->text)) {
         if (!named_.insert({sink->name, item->text}).second) {
           table->Error(*item, "from", Cat("names ", Quote(item->text), " twice"));
         }
@@ -322,14 +345,10 @@ class Builder {
 
   // Metadata becomes CloudEvents extension attributes, unless only formats that have none read it.
   void CheckMetadataNames() {
+    if (incomplete_) return;
     for (const SourceConfig& source : config_.sources) {
-      size_t readers = 0, plain = 0;
-      for (const SinkConfig& sink : config_.sinks) {
-        if (std::find(sink.from.begin(), sink.from.end(), source.name) == sink.from.end()) continue;
-        ++readers;
-        if (sink.format == event::Format::kArgo || sink.format == event::Format::kRaw) ++plain;
-      }
-      if ((readers > 0 && plain == readers) || incomplete_) continue;
+      const Readers& readers = readers_[source.name];
+      if (readers.all > 0 && readers.plain == readers.all) continue;
       const Member* metadata = source.raw->table.Find("metadata");
       if (metadata == nullptr || !metadata->value.IsTable()) continue;
       for (const Member& member : metadata->value.members) CheckMetadataName(source, member);
@@ -365,11 +384,7 @@ class Builder {
     }
     if (from_in_doubt_) return;
     for (const SourceConfig& source : config_.sources) {
-      const bool read =
-          std::any_of(config_.sinks.begin(), config_.sinks.end(), [&](const SinkConfig& sink) {
-            return std::find(sink.from.begin(), sink.from.end(), source.name) != sink.from.end();
-          });
-      if (!read) {
+      if (readers_[source.name].all == 0) {
         findings_->Warning(source.where, Cat("no sink reads source ", Quote(source.name),
                                              ": name it in the \"from\" of a [sinks.NAME] table"));
       }
@@ -382,6 +397,7 @@ class Builder {
   Findings* findings_;
   Config config_;
   std::vector<std::string> source_names_;
+  std::map<std::string, Readers> readers_;               // by source
   std::set<std::pair<std::string, std::string>> named_;  // sink, source
 };
 

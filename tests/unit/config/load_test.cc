@@ -471,6 +471,33 @@ TEST(Merge, OneSyntaxErrorAFileAndAllOtherErrors) {
             "s.toml:1:4: error: not valid TOML: in this key-value pair: encountered end-of-file\n");
 }
 
+std::string Repeated(const std::string& text, int n) {
+  std::string out;
+  for (int i = 0; i < n; ++i) out += text;
+  return out;
+}
+
+TEST(Load, NestingJustWithinTheBoundsIsHarmless) {
+  const std::string key = "a" + Repeated(".a", 16);
+  const std::string text = "[" + key + "]\n" + key + " = " + Repeated("{" + key + " = ", 31) + "1" +
+                           Repeated("}", 31) + "\n";
+  EXPECT_EQ(FindingsOf(text),
+            "p.toml: notice: nothing is configured: add a [sources.NAME] and a [sinks.NAME] "
+            "table\n"
+            "p.toml:1:2: error: unknown table \"a\"; known are gateway, sources and sinks\n");
+}
+
+TEST(Load, BoundsSourcesAndSinks) {
+  std::string text;
+  for (int i = 0; i < 4097; ++i) text += "[sources.s" + std::to_string(i) + "]\nplugin = \"x\"\n";
+  for (int i = 0; i < 257; ++i) {
+    text += "[sinks.s" + std::to_string(i) + "]\nplugin = \"x\"\nfrom = \"*\"\n";
+  }
+  EXPECT_EQ(FindingsOf(text),
+            "p.toml:8193:10: error: more than 4096 sources\n"
+            "p.toml:8963:8: error: more than 256 sinks\n");
+}
+
 TEST(Load, BoundsTheFindings) {
   std::string text = kBoth;
   for (int i = 0; i < 5000; ++i) text = "k" + std::to_string(i) + " = 1\n" + text;
