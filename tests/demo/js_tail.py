@@ -80,7 +80,7 @@ def main():
         return 0 if len(read) == waiting else 1
     while message := nats.read(deadline):
         subject, _, payload = message
-        print(f"  {subject}  {payload.decode(errors='replace')[:200]}", flush=True)
+        print(f"  {subject}  {payload.decode(errors='replace')[:400]}", flush=True)
     return 0
 
 
