@@ -1,0 +1,60 @@
+// What is kept of a message while librdkafka has it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "topics.h"
+
+namespace penstock::kafka {
+
+struct Slot {
+  uint64_t token = 0;
+  Topic* topic = nullptr;
+  uint32_t lane = 0;
+  uint32_t size = 0;  // of a batch that holds only this record
+  bool strict = false;
+  bool has_key = false;
+  bool busy = false;
+};
+
+// A bounded pool. Addresses never change. Not thread-safe.
+class Slots {
+ public:
+  explicit Slots(size_t max) : max_(max) {}
+
+  // nullptr: all are taken.
+  Slot* Take() {
+    if (free_.empty()) {
+      if (all_.size() >= max_) return nullptr;
+      all_.emplace_back();
+      free_.push_back(&all_.back());
+    }
+    Slot* slot = free_.back();
+    free_.pop_back();
+    slot->busy = true;
+    ++taken_;
+    return slot;
+  }
+  void Give(Slot* slot) {
+    slot->busy = false;
+    free_.push_back(slot);
+    --taken_;
+  }
+  size_t taken() const { return taken_; }
+  template <typename F>
+  void ForEachTaken(F&& f) {
+    for (Slot& slot : all_)
+      if (slot.busy) f(&slot);
+  }
+
+ private:
+  const size_t max_;
+  size_t taken_ = 0;
+  std::deque<Slot> all_;
+  std::vector<Slot*> free_;
+};
+
+}  // namespace penstock::kafka
