@@ -320,9 +320,12 @@ Registry::Registry(std::vector<Directory> directories) : impl_(std::make_unique<
   for (Directory& directory : directories) {
     directory.path = fs::absolute(directory.path).lexically_normal().string();
     if (directory.path.size() > 1 && directory.path.back() == '/') directory.path.pop_back();
-    const auto same = [&](const Directory& d) { return d.path == directory.path; };
-    if (std::ranges::none_of(impl_->directories, same))
+    const auto same = std::ranges::find(impl_->directories, directory.path, &Directory::path);
+    if (same == impl_->directories.end()) {
       impl_->directories.push_back(std::move(directory));
+    } else {
+      same->packaged = same->packaged || directory.packaged;
+    }
   }
 }
 

@@ -1,0 +1,222 @@
+#include "cli/command_line.h"
+
+#include <penstock/plugin.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <string_view>
+
+#include "cli/plugin_commands.h"
+#include "config/config.h"
+#include "gateway/gateway.h"
+
+namespace penstock::cli {
+namespace {
+
+constexpr char kDefaultConfig[] = "/etc/penstock/penstock.toml";
+constexpr std::array<std::string_view, 4> kCommands = {"run", "check", "plugins", "version"};
+constexpr std::array<std::string_view, 2> kPluginCommands = {"list", "info"};
+
+constexpr char kAbout[] =
+    "Penstock moves events from event servers to event buses: it loads source plugins and\n"
+    "sink plugins as a TOML file says, and carries each event through a bounded queue to\n"
+    "NATS JetStream, Kafka and others, losing none on the way.\n";
+
+constexpr char kFooter[] =
+    "Examples:\n"
+    "  penstock check --config ./penstock.toml    what is wrong, and what each route guarantees\n"
+    "  penstock run --config ./penstock.toml      run in the foreground; SIGTERM stops it\n"
+    "  penstock plugins list                      what is installed, and what was refused and why\n"
+    "  penstock plugins info kafka                the options of a plugin\n"
+    "  systemctl start penstock                   run as a service, on the default configuration\n"
+    "\nFiles:\n"
+    "  /etc/penstock/penstock.toml      the configuration; conf.d/*.toml beside it is read too\n"
+    "  " PENSTOCK_PLUGIN_DIR
+    "\n                                   the packaged plugins; more directories: "
+    "gateway.plugin_dirs\n"
+    "\nEnvironment:\n"
+    "  PENSTOCK_PLUGIN_DIR              directories of plugins, separated by ':', searched after\n"
+    "                                   those of --plugin-dir and before all others\n"
+    "\nExit codes:\n"
+    "  0   success; for run also: stopped by a signal with every event delivered\n"
+    "  1   a failure at run time, or events lost at shutdown\n"
+    "  2   wrong usage\n"
+    "  78  the configuration is wrong\n";
+
+constexpr char kRunFooter[] =
+    "Runs until SIGTERM or SIGINT. It then stops the sources, delivers what is queued for at\n"
+    "most gateway.shutdown_timeout, and logs the closing ledger. The log goes to standard\n"
+    "error; under systemd, to the journal.\n"
+    "\nExit codes: 0; 1 a failure, or events lost at shutdown; 2 wrong usage; 78 wrong\n"
+    "configuration.\n";
+constexpr char kCheckFooter[] =
+    "Offline: connects to nothing. Reports every error with file, line and column, and then,\n"
+    "route by route, what is guaranteed, what could be lost or repeated, and which sink can\n"
+    "hold up which source.\n"
+    "\nExit codes: 0 the configuration can be run; 2 wrong usage; 78 it cannot.\n"
+    "\nExample: penstock check --config ./penstock.toml && systemctl restart penstock\n";
+constexpr char kListFooter[] =
+    "Reads the files and runs none of their code. STATUS is ok, refused (the reason follows),\n"
+    "or shadowed: a file of that name in an earlier directory comes first. Exit code: 0.\n";
+constexpr char kInfoFooter[] =
+    "Loads the plugin to ask it. Where a source and a sink share the name both are shown;\n"
+    "write sink-NAME or source-NAME for one.\n"
+    "\nExit codes: 0; 1 there is no such plugin, or it is refused; 2 wrong usage.\n"
+    "\nExample: penstock plugins info nats-jetstream\n";
+
+struct Arguments {
+  std::string config_file = kDefaultConfig;
+  std::vector<std::string> plugin_dirs;
+  bool exit_when_done = false;
+  bool json = false;
+  std::string plugin_name;
+};
+
+// The parser and the sub-commands in it that can be asked whether they were given.
+struct Parser {
+  CLI::App app{kAbout, "penstock"};
+  CLI::App *run, *check, *plugins, *list, *info, *version;
+};
+
+void AddConfigOptions(CLI::App* command, Arguments* arguments) {
+  command->add_option("-c,--config", arguments->config_file, "The configuration")
+      ->type_name("FILE")
+      ->default_str(kDefaultConfig);
+  command
+      ->add_option("--plugin-dir", arguments->plugin_dirs,
+                   "Look for plugins here first; may be given several times")
+      ->type_name("DIR")
+      ->expected(1)
+      ->take_all();
+}
+
+std::unique_ptr<Parser> MakeParser(Arguments* arguments) {
+  auto parser = std::make_unique<Parser>();
+  CLI::App& app = parser->app;
+  app.footer(kFooter);
+  app.get_formatter()->column_width(28);
+  app.require_subcommand(1);
+  app.set_help_flag("-h,--help", "Show this text, or a command's");
+
+  parser->run = app.add_subcommand("run", "Run the gateway");
+  AddConfigOptions(parser->run, arguments);
+  parser->run->add_flag("--exit-when-done", arguments->exit_when_done,
+                        "Stop once every source has finished and all its events are settled");
+  parser->run->footer(kRunFooter);
+
+  parser->check = app.add_subcommand("check", "Check the configuration and say what it guarantees");
+  AddConfigOptions(parser->check, arguments);
+  parser->check->footer(kCheckFooter);
+
+  parser->plugins = app.add_subcommand("plugins", "Show the plugins that are installed");
+  parser->plugins->require_subcommand(1);
+  parser->list = parser->plugins->add_subcommand(
+      "list", "List the plugins, and those refused with the reason");
+  AddConfigOptions(parser->list, arguments);
+  parser->list->add_flag("--json", arguments->json, "For programs");
+  parser->list->footer(kListFooter);
+  parser->info =
+      parser->plugins->add_subcommand("info", "Show a plugin's options and capabilities");
+  parser->info->add_option("NAME", arguments->plugin_name, "The plugin, as in plugin = \"NAME\"")
+      ->required();
+  AddConfigOptions(parser->info, arguments);
+  parser->info->add_flag("--json", arguments->json, "For programs");
+  parser->info->footer(kInfoFooter);
+
+  parser->version = app.add_subcommand("version", "Show the version");
+  return parser;
+}
+
+void PrintVersion(std::ostream& out) {
+  out << "penstock " PENSTOCK_VERSION " (plugin ABI " << PENSTOCK_ABI_MAJOR << "."
+      << PENSTOCK_ABI_MINOR << ")\n";
+}
+
+int UsageError(const std::string& what, const std::string& command, std::ostream& err) {
+  err << "penstock: " << what << "\nTry: penstock " << (command.empty() ? "" : command + " ")
+      << "--help\n";
+  return gateway::kExitUsage;
+}
+
+template <size_t N>
+std::string UnknownCommand(const std::string& word, const std::array<std::string_view, N>& known) {
+  std::string out = "unknown command \"" + word + "\"";
+  if (const std::string_view nearest = config::Nearest(word, known); !nearest.empty())
+    return out + "; did you mean \"" + std::string(nearest) + "\"?";
+  return out;
+}
+
+// The command as far as it was understood: "plugins info".
+std::string CommandOf(const std::vector<std::string>& arguments) {
+  if (arguments.empty() || std::ranges::count(kCommands, arguments[0]) == 0) return "";
+  const bool nested = arguments[0] == "plugins" && arguments.size() > 1 &&
+                      std::ranges::count(kPluginCommands, arguments[1]) != 0;
+  return nested ? "plugins " + arguments[1] : arguments[0];
+}
+
+// Empty when the words up to the command are known.
+std::string CommandError(const std::vector<std::string>& arguments) {
+  if (arguments.empty()) return "no command given";
+  if (arguments[0] == "-h" || arguments[0] == "--help") return "";
+  if (arguments[0].starts_with("-"))
+    return "unknown option " + arguments[0] + "; a command comes first, then its options";
+  if (std::ranges::count(kCommands, arguments[0]) == 0)
+    return UnknownCommand(arguments[0], kCommands);
+  if (arguments[0] != "plugins") return "";
+  if (arguments.size() == 1) return "plugins needs one of: list, info";
+  if (arguments[1].starts_with("-") || std::ranges::count(kPluginCommands, arguments[1]) != 0)
+    return "";
+  return UnknownCommand(arguments[1], kPluginCommands);
+}
+
+int Dispatch(const Parser& parser, const Arguments& arguments, std::ostream& out,
+             std::ostream& err) {
+  if (parser.version->parsed()) {
+    PrintVersion(out);
+    return gateway::kExitOk;
+  }
+  if (parser.run->parsed() || parser.check->parsed()) {
+    const gateway::CommandOptions options{arguments.config_file, arguments.plugin_dirs,
+                                          arguments.exit_when_done};
+    return parser.run->parsed() ? gateway::Run(options) : gateway::Check(options, out, err);
+  }
+  const auto directories = PluginDirectories(arguments.plugin_dirs, arguments.config_file, err);
+  if (parser.list->parsed()) return ListPlugins(directories, arguments.json, out);
+  return DescribePlugin(directories, arguments.plugin_name, arguments.json, out, err);
+}
+
+void AddVariable(std::string_view list, std::vector<std::string>* directories) {
+  while (!list.empty()) {
+    const size_t colon = std::min(list.find(':'), list.size());
+    if (colon > 0) directories->emplace_back(list.substr(0, colon));
+    list.remove_prefix(std::min(colon + 1, list.size()));
+  }
+}
+
+}  // namespace
+
+int Main(const std::vector<std::string>& words, const std::string& plugin_dir_variable,
+         std::ostream& out, std::ostream& err) {
+  if (words.size() == 1 && (words[0] == "--version" || words[0] == "-V")) {
+    PrintVersion(out);
+    return gateway::kExitOk;
+  }
+  if (const std::string wrong = CommandError(words); !wrong.empty())
+    return UsageError(wrong, CommandOf(words), err);
+  Arguments arguments;
+  const auto parser = MakeParser(&arguments);
+  try {
+    parser->app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
+  } catch (const CLI::CallForHelp&) {
+    out << parser->app.help();
+    return gateway::kExitOk;
+  } catch (const CLI::ParseError& e) {
+    return UsageError(e.what(), CommandOf(words), err);
+  }
+  AddVariable(plugin_dir_variable, &arguments.plugin_dirs);
+  return Dispatch(*parser, arguments, out, err);
+}
+
+}  // namespace penstock::cli
