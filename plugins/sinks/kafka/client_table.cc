@@ -94,8 +94,8 @@ std::string Fault(const std::string& key, const std::string& value, rd_kafka_con
     const std::string content = ContentProperty(key);
     if (!content.empty())
       return "takes the path of a file; for a secret's content use " + content + " instead";
-    size_t size = 0;
-    if (rd_kafka_conf_get(scratch, key.c_str(), nullptr, &size) == RD_KAFKA_CONF_UNKNOWN)
+    // Getting a property that is not set, as all secrets are, also answers that it is unknown.
+    if (rd_kafka_conf_set(scratch, key.c_str(), "x", nullptr, 0) == RD_KAFKA_CONF_UNKNOWN)
       return "No such configuration property: \"" + key + "\"";
     return {};
   }
