@@ -126,10 +126,17 @@ struct Config {
 };
 
 struct Loaded {
-  Config config;                  // meaningful only without errors
-  std::vector<Finding> findings;  // by file as read, then line; bounded, the last counts the rest
-  bool ok() const;                // no finding is an error
+  // With errors in findings: what could be read. As long as it is complete, its tables may be bound
+  // all the same, so that one run finds all.
+  Config config;
+  bool complete = true;            // every file could be read and parsed
+  std::vector<std::string> files;  // in the order in which they count
+  std::vector<Finding> findings;   // sorted; bounded, the last one counts those left out
+  bool ok() const;                 // no finding is an error
 };
+
+// By file, in the order of files, then by line and column.
+void Sort(const std::vector<std::string>& files, std::vector<Finding>* findings);
 
 // Reads main_file, then conf.d/*.toml beside it in name order. Never throws; every fault is a
 // finding.

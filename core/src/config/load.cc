@@ -47,9 +47,10 @@ Loaded LoadAll(const std::vector<FileText>& files, const std::string& main_file,
                Findings findings) {
   Node root;
   Merger merger(&findings);
-  std::vector<std::string> paths{main_file};
+  Loaded out;
+  out.files.push_back(main_file);
   for (const FileText& file : files) {
-    if (file.path != main_file) paths.push_back(file.path);
+    if (file.path != main_file) out.files.push_back(file.path);
     auto parsed = ParseToml(file.text, std::make_shared<const std::string>(file.path));
     if (parsed) {
       merger.Merge(&root, std::move(*parsed), "", false);
@@ -58,9 +59,9 @@ Loaded LoadAll(const std::vector<FileText>& files, const std::string& main_file,
       findings.Error(parsed.error().where.ToPosition(), std::move(parsed.error().text));
     }
   }
-  Loaded out;
+  out.complete = !incomplete;
   out.config = BuildModel(root, main_file, incomplete, &findings);
-  out.findings = findings.Take(paths);
+  out.findings = findings.Take(out.files);
   return out;
 }
 

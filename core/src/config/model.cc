@@ -385,8 +385,9 @@ class Builder {
     if (from_in_doubt_) return;
     for (const SourceConfig& source : config_.sources) {
       if (readers_[source.name].all == 0) {
-        findings_->Warning(source.where, Cat("no sink reads source ", Quote(source.name),
-                                             ": name it in the \"from\" of a [sinks.NAME] table"));
+        findings_->Error(source.where,
+                         Cat("no sink reads source ", Quote(source.name),
+                             ": name it in the \"from\" of a [sinks.NAME] table, or remove it"));
       }
     }
   }

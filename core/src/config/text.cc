@@ -80,6 +80,19 @@ bool Loaded::ok() const {
                       [](const Finding& f) { return f.severity == Severity::kError; });
 }
 
+void Sort(const std::vector<std::string>& files, std::vector<Finding>* findings) {
+  const auto rank = [&](const Finding& f) {
+    return std::find(files.begin(), files.end(), f.where.file) - files.begin();
+  };
+  std::stable_sort(findings->begin(), findings->end(), [&](const Finding& a, const Finding& b) {
+    const auto rank_a = rank(a), rank_b = rank(b);
+    if (rank_a != rank_b) return rank_a < rank_b;
+    if (a.where.file != b.where.file) return a.where.file < b.where.file;
+    if (a.where.line != b.where.line) return a.where.line < b.where.line;
+    return a.where.column < b.where.column;
+  });
+}
+
 std::string_view Nearest(std::string_view word, std::span<const std::string_view> candidates) {
   if (word.empty() || word.size() > kWordMost) return {};
   const std::string folded = Fold(word);
@@ -208,17 +221,8 @@ void Findings::Add(Finding finding) {
   if (finding.severity == Severity::kError) findings_.back().severity = Severity::kError;
 }
 
-std::vector<Finding> Findings::Take(std::span<const std::string> files) {
-  const auto rank = [&](const Finding& f) {
-    return std::find(files.begin(), files.end(), f.where.file) - files.begin();
-  };
-  std::stable_sort(findings_.begin(), findings_.end(), [&](const Finding& a, const Finding& b) {
-    const auto rank_a = rank(a), rank_b = rank(b);
-    if (rank_a != rank_b) return rank_a < rank_b;
-    if (a.where.file != b.where.file) return a.where.file < b.where.file;
-    if (a.where.line != b.where.line) return a.where.line < b.where.line;
-    return a.where.column < b.where.column;
-  });
+std::vector<Finding> Findings::Take(const std::vector<std::string>& files) {
+  Sort(files, &findings_);
   if (left_out_ > 0) {
     findings_.push_back(
         {Severity::kNotice, {}, Cat("and ", std::to_string(left_out_), " more, not shown")});

@@ -47,8 +47,8 @@ class Findings {
   void Add(Finding finding);
   // Past the bound: computing more texts is a waste.
   bool full() const { return findings_.size() >= kMost; }
-  // By file, in the order of files, then line and column. A last notice counts those left out.
-  std::vector<Finding> Take(std::span<const std::string> files);
+  // Sorted. A last notice counts those left out.
+  std::vector<Finding> Take(const std::vector<std::string>& files);
 
  private:
   static constexpr size_t kMost = 1000;

@@ -344,6 +344,14 @@ TEST(Bind, TablesFromTwoFiles) {
   EXPECT_EQ(bound.options.Where("client/b").file, "q.toml");
 }
 
+TEST(Bind, ATableWithErrorsOfTheHostsIsBoundAllTheSame) {
+  const Loaded loaded = LoadText({{"p.toml", kHead + "order = 5\nurll = \"x\"\n"}});
+  EXPECT_FALSE(loaded.ok());
+  ASSERT_TRUE(loaded.complete);
+  EXPECT_EQ(Text(BindOptions(loaded.config.sinks.at(0), kPlugin).findings),
+            "p.toml:7:1: error: unknown key \"urll\" in [sinks.b]; did you mean \"url\"?\n");
+}
+
 TEST(Bind, ATableMadeByHandHasNoKeys) {
   SinkConfig sink;
   EXPECT_EQ(Text(BindOptions(sink, PluginOf(nullptr, 0)).findings), "");

@@ -241,8 +241,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"MetadataIsNoTable", kSource + "metadata = \"x\"\n" + kSink,
              "p.toml:3:12: error: sources.a.metadata: expected a table, found a string\n"},
         Case{"NobodyReads", kSource,
-             "p.toml:1:1: warning: no sink reads source \"a\": name it in the \"from\" of a "
-             "[sinks.NAME] table\n"}),
+             "p.toml:1:1: error: no sink reads source \"a\": name it in the \"from\" of a "
+             "[sinks.NAME] table, or remove it\n"}),
     CaseName);
 
 INSTANTIATE_TEST_SUITE_P(
@@ -496,6 +496,26 @@ TEST(Load, BoundsSourcesAndSinks) {
   EXPECT_EQ(FindingsOf(text),
             "p.toml:8193:10: error: more than 4096 sources\n"
             "p.toml:8963:8: error: more than 256 sinks\n");
+}
+
+TEST(Load, SaysWhetherAllWasRead) {
+  EXPECT_TRUE(LoadText({{"p.toml", "x = 1"}}).complete);
+  const Loaded loaded = LoadText({{"p.toml", kBoth}, {"q.toml", "x ="}});
+  EXPECT_FALSE(loaded.complete);
+  EXPECT_THAT(loaded.files, testing::ElementsAre("p.toml", "q.toml"));
+  EXPECT_FALSE(Load("/nowhere/p.toml").complete);
+}
+
+TEST(Sort, GoesByFileAsReadThenPlace) {
+  const auto finding = [](const char* file, uint32_t line, uint32_t column) {
+    return Finding{Severity::kNotice, {file, line, column}, ""};
+  };
+  std::vector<Finding> findings{finding("a", 2, 1), finding("b", 1, 9), finding("b", 0, 0),
+                                finding("x", 1, 1), finding("b", 1, 2), finding("a", 1, 1)};
+  Sort({"b", "a"}, &findings);
+  EXPECT_EQ(Text(findings),
+            "b: notice: \nb:1:2: notice: \nb:1:9: notice: \na:1:1: notice: \n"
+            "a:2:1: notice: \nx:1:1: notice: \n");
 }
 
 TEST(Load, BoundsTheFindings) {
