@@ -20,9 +20,10 @@ class Backoff {
   // The next delay: between half and all of initial * 2^n, at most max.
   Nanoseconds Next() {
     const int64_t doubled = policy_.initial.count() << std::min(failures_, 30u);
-    const int64_t full = doubled > 0 && doubled >> std::min(failures_, 30u) == policy_.initial.count()
-                             ? std::min(doubled, policy_.max.count())
-                             : policy_.max.count();
+    const int64_t full =
+        doubled > 0 && doubled >> std::min(failures_, 30u) == policy_.initial.count()
+            ? std::min(doubled, policy_.max.count())
+            : policy_.max.count();
     ++failures_;
     // xorshift64 (Marsaglia, "Xorshift RNGs", 2003)
     random_ ^= random_ << 13;

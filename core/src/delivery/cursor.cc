@@ -3,14 +3,10 @@
 #include <cassert>
 
 namespace penstock::delivery {
-namespace {
-
-constexpr uint64_t kOffsetMask = (uint64_t{1} << 48) - 1;
-
-}  // namespace
 
 Cursor::Cursor(uint32_t lane, std::string sink, CursorSpec spec, DeadLetters* dead_letters,
-               const Clock* clock, const std::shared_ptr<Signal>& signal, uint64_t seed)
+               const Clock* clock, const std::shared_ptr<Signal>& signal, uint64_t max_window,
+               uint64_t seed)
     : lane_(lane),
       spec_(std::move(spec)),
       route_(spec_.source->name + " -> " + sink),
@@ -19,6 +15,8 @@ Cursor::Cursor(uint32_t lane, std::string sink, CursorSpec spec, DeadLetters* de
       clock_(clock),
       reader_(spec_.queue->AddReader(spec_.start, signal)),
       start_(spec_.start),
+      dropped_newest_before_(spec_.queue->stats().dropped_newest),
+      max_window_(max_window),
       window_(spec_.start),
       backoff_(spec_.retry, seed),
       committed_told_(spec_.start),
@@ -27,26 +25,45 @@ Cursor::Cursor(uint32_t lane, std::string sink, CursorSpec spec, DeadLetters* de
   ledger_.sink = std::move(sink);
 }
 
-void Cursor::SkipIfBehind() {
+void Cursor::SkipIfBehind(TimePoint now) {
   if (!spec_.skip_when_behind) return;
   const MaxBehind& bound = spec_.max_behind;
   const uint64_t target =
       spec_.queue->WithinBound(window_.next(), bound.events, bound.bytes, bound.age);
-  if (target > window_.next()) window_.AppendDropped(target, DropReason::kBehind);
+  if (!retries_.empty()) {
+    // What waits to be tried again stands before all that is still in the queue.
+    uint64_t end = target > window_.next() ? target : 0;
+    const uint64_t appended = spec_.queue->end();
+    if (bound.events > 0 && appended > bound.events) end = std::max(end, appended - bound.events);
+    DropRetries(end, bound.age > Nanoseconds::zero() ? now - bound.age : TimePoint::min());
+  }
+  if (target <= window_.next()) return;
+  window_.AppendDropped(target, DropReason::kBehind);
+  changed_ = true;
+}
+
+void Cursor::DropRetries(uint64_t end, TimePoint oldest) {
+  while (!retries_.empty()) {
+    Slot* slot = window_.Find(*retries_.begin());
+    if (slot->offset >= end && slot->appended_at >= oldest) return;
+    retries_.erase(retries_.begin());
+    slot->state = SlotState::kDropped;
+    slot->drop_reason = DropReason::kBehind;
+    slot->block.reset();
+    changed_ = true;
+  }
+}
+
+uint64_t Cursor::WindowRoom() const {
+  return max_window_ > window_.size() ? max_window_ - window_.size() : 0;
 }
 
 bool Cursor::HasWork(TimePoint now) const {
   if (InBackoff(now)) return false;
-  switch (spec_.order) {
-    case Order::kRelaxed: break;
-    case Order::kStrict:
-      if (in_flight_ > 0) return false;
-      break;
-    case Order::kStrictPipelined:
-      if (!resume_sent_ && in_flight_ > 0) return false;
-      break;
-  }
-  return !retries_.empty() || spec_.queue->end() > window_.next();
+  if (spec_.order == Order::kStrict && in_flight_ > 0) return false;
+  if (spec_.order == Order::kStrictPipelined && broken_ && in_flight_ > 0) return false;
+  if (!retries_.empty()) return true;
+  return WindowRoom() > 0 && spec_.queue->end() > window_.next();
 }
 
 bool Cursor::Encode(const Slot& slot, Batch* batch) {
@@ -58,60 +75,65 @@ bool Cursor::Encode(const Slot& slot, Batch* batch) {
     batch->reason = encoded.error().message;
     return false;
   }
-  message.token = uint64_t{lane_} << 48 | (slot.offset & kOffsetMask);
+  message.token = uint64_t{lane_} << kLaneShift | (slot.offset & kOffsetMask);
   message.attempt = slot.attempt + 1;
   batch->bytes += message.payload.len;
   batch->messages.push_back(message);
-  batch->offsets.push_back(slot.offset);
   return true;
 }
 
-Batch Cursor::Build(uint64_t max_events, uint64_t max_bytes) {
-  Batch batch;
-  batch.arena = std::make_shared<event::Arena>();
+void Cursor::Build(uint64_t max_events, uint64_t max_bytes, Batch* batch) {
+  batch->messages.clear();
+  batch->retried = batch->read = 0;
+  batch->bytes = 0;
+  batch->arena = std::make_shared<event::Arena>();
+  batch->unencodable.reset();
   if (spec_.order == Order::kStrict) max_events = 1;
   const auto full = [&] {
-    return batch.messages.size() >= max_events || batch.bytes >= max_bytes;
+    return batch->messages.size() >= max_events || batch->bytes >= max_bytes;
   };
+  if (!retries_.empty()) batch->highest_taken = window_.HighestTaken();
   for (auto it = retries_.begin(); it != retries_.end() && !full(); ++it) {
-    if (!Encode(*window_.Find(*it), &batch)) return batch;
-    ++batch.retried;
+    if (!Encode(*window_.Find(*it), batch)) return;
+    ++batch->retried;
   }
-  if (full() || (spec_.order != Order::kRelaxed && batch.retried < retries_.size())) return batch;
+  if (full() || (spec_.order != Order::kRelaxed && batch->retried < retries_.size())) return;
 
-  auto read = spec_.queue->Read(window_.next(), max_events - batch.messages.size(),
-                                max_bytes - batch.bytes);
-  if (read.begin > window_.next()) window_.AppendDropped(read.begin, DropReason::kWhenFull);
+  const uint64_t room = std::min(max_events - batch->messages.size(), WindowRoom());
+  auto read = spec_.queue->Read(window_.next(), room, max_bytes - batch->bytes);
+  if (read.begin > window_.next()) {
+    window_.AppendDropped(read.begin, DropReason::kWhenFull);
+    changed_ = true;
+  }
   for (queue::Run& run : read.runs) {
     for (uint64_t offset = run.begin; offset < run.end; ++offset) {
-      ++batch.read;
-      if (!Encode(window_.Append(run.block), &batch)) return batch;
+      ++batch->read;
+      if (!Encode(window_.Append(run.block, run.appended_at), batch)) return;
     }
   }
-  return batch;
 }
 
-uint32_t Cursor::BatchFlags() {
+uint32_t Cursor::BatchFlags() const {
   if (spec_.order != Order::kStrictPipelined) return 0;
-  return PENSTOCK_BATCH_STRICT | (resume_ ? uint32_t{PENSTOCK_BATCH_RESUME} : 0u);
+  return PENSTOCK_BATCH_STRICT | (broken_ ? uint32_t{PENSTOCK_BATCH_RESUME} : 0u);
 }
 
-uint64_t Cursor::Submitted(Batch batch, size_t accepted) {
-  uint64_t bytes = 0;
-  const std::shared_ptr<const event::Arena> arena = std::move(batch.arena);
+void Cursor::Submitted(const Batch& batch, size_t accepted) {
   for (size_t i = 0; i < accepted; ++i) {
-    Slot& slot = *window_.Find(batch.offsets[i]);
+    const penstock_message& message = batch.messages[i];
+    Slot& slot = *window_.Find(message.token & kOffsetMask);
     slot.state = SlotState::kInFlight;
-    slot.bytes = static_cast<uint32_t>(batch.messages[i].payload.len);
-    slot.arena = arena;
+    slot.bytes = message.payload.len;
+    slot.arena = batch.arena;
     ++slot.attempt;
-    bytes += slot.bytes;
-    if (i < batch.retried) retries_.erase(batch.offsets[i]);
+    in_flight_bytes_ += slot.bytes;
+    if (i >= batch.retried) continue;
+    slot.late = slot.offset < batch.highest_taken;
+    retries_.erase(slot.offset);
+    ++retried_in_flight_;
   }
-  if (accepted > 0) {
-    resume_ = false;
-    resume_sent_ = true;
-  }
+  in_flight_ += accepted;
+  if (accepted > 0) broken_ = followed_ = blamed_ = false;
   if (accepted < batch.messages.size()) {
     // What was read for nothing goes back: it is read again from the queue.
     const size_t taken = accepted > batch.retried ? accepted - batch.retried : 0;
@@ -120,55 +142,69 @@ uint64_t Cursor::Submitted(Batch batch, size_t accepted) {
     retries_.erase(*batch.unencodable);
     Bury(window_.Find(*batch.unencodable), DropReason::kUnencodable, batch.reason);
   }
-  in_flight_ += accepted;
-  in_flight_bytes_ += bytes;
-  return bytes;
 }
 
-Cursor::Settled Cursor::Settle(uint64_t offset, int32_t outcome, uint32_t flags,
-                               std::string_view reason, int32_t code) {
+bool Cursor::Settle(uint64_t offset, int32_t outcome, uint32_t flags, std::string_view reason,
+                    int32_t code) {
   Slot* slot = window_.Find(offset);
-  if (slot == nullptr || slot->state != SlotState::kInFlight) return {};
-  const Settled settled{true, slot->bytes};
+  if (slot == nullptr || slot->state != SlotState::kInFlight) return false;
+  changed_ = true;
   --in_flight_;
   in_flight_bytes_ -= slot->bytes;
+  if (slot->attempt > 1) --retried_in_flight_;
   slot->arena.reset();
-  switch (outcome) {
-    case PENSTOCK_DELIVERED:
-      slot->state = SlotState::kDelivered;
-      if (slot->attempt > 1) {
-        progressed_ = true;
-        if (offset < last_delivered_) ++reordered_counted_;
-      }
-      if ((flags & PENSTOCK_RECEIPT_DUPLICATE) != 0)
-        ++(slot->attempt > 1 ? duplicates_counted_ : duplicates_at_once_counted_);
-      last_delivered_ = std::max(last_delivered_, offset);
-      slot->block.reset();
-      break;
-    case PENSTOCK_REJECTED:
-      Bury(slot, DropReason::kRejected,
-           std::string(reason) + (code != 0 ? " (code " + std::to_string(code) + ")" : ""));
-      break;
-    default:
-      slot->state = SlotState::kRetry;
-      retries_.insert(offset);
-      ++retries_counted_;
-      if (outcome == PENSTOCK_UNKNOWN) ++unknown_counted_;
-      if (!failed_) failure_ = reason;
-      failed_ = true;
-      break;
+  if (outcome == PENSTOCK_DELIVERED) {
+    SettleDelivered(slot, flags);
+    return true;
   }
-  return settled;
+  if (outcome == PENSTOCK_REJECTED) {
+    blamed_ = true;
+    Bury(slot, DropReason::kRejected,
+         std::string(reason) + (code != 0 ? " (code " + std::to_string(code) + ")" : ""));
+    return true;
+  }
+  slot->state = SlotState::kRetry;
+  retries_.insert(offset);
+  ++retries_counted_;
+  if (outcome != PENSTOCK_RETRY) ++unknown_counted_;
+  if (spec_.order == Order::kStrictPipelined && outcome == PENSTOCK_RETRY &&
+      (flags & PENSTOCK_RECEIPT_FOLLOWER) != 0) {
+    followed_ = broken_ = true;
+    return true;
+  }
+  MarkFailed(reason);
+  return true;
 }
 
-void Cursor::Refused(std::string_view reason) {
-  failed_ = true;
-  failure_ = reason;
+void Cursor::SettleDelivered(Slot* slot, uint32_t flags) {
+  slot->state = SlotState::kDelivered;
+  const bool again = slot->attempt > 1;
+  progressed_ = progressed_ || again;
+  if (slot->late) ++reordered_counted_;
+  if ((flags & PENSTOCK_RECEIPT_DUPLICATE) != 0) {
+    ++(again ? duplicates_counted_ : duplicates_at_once_counted_);
+    if (!again && duplicate_log_.Allow(clock_->Now())) {
+      log::Write(log::Level::kWarn, route_,
+                 "the bus had event " + IdOf(*slot) +
+                     " before it was sent the first time, and kept only that one: another route or "
+                     "gateway "
+                     "writes the same ids there, or the source repeats them",
+                 {{"more_held_back", std::to_string(duplicate_log_.TakeHeldBack())}});
+    }
+  }
+  slot->block.reset();
 }
+
+void Cursor::MarkFailed(std::string_view reason) {
+  if (!failed_) failure_ = reason;
+  failed_ = blamed_ = broken_ = changed_ = true;
+}
+
+void Cursor::Refused(std::string_view reason) { MarkFailed(reason); }
 
 void Cursor::Bury(Slot* slot, DropReason reason, const std::string& text) {
-  const DeadLetter letter{spec_.source->name, ledger_.sink,  slot->offset,
-                          IdOf(*slot),        text,          &slot->event()};
+  const DeadLetter letter{spec_.source->name, ledger_.sink, slot->offset,
+                          IdOf(*slot),        text,         &slot->event()};
   const bool kept = dead_letters_->Put(letter);
   slot->state = kept ? SlotState::kDeadLettered : SlotState::kDropped;
   slot->drop_reason = reason;
@@ -178,19 +214,22 @@ void Cursor::Bury(Slot* slot, DropReason reason, const std::string& text) {
                {{"more_held_back", std::to_string(dead_log_.TakeHeldBack())}});
   }
   slot->block.reset();
+  changed_ = true;
 }
 
 void Cursor::Commit(TimePoint now) {
-  if (failed_) {
-    resume_ = true;
-    resume_sent_ = false;
-    if (!InBackoff(now)) {
-      const Nanoseconds delay = backoff_.Next();
-      retry_at_ = now + delay;
-      LogFailure(now, delay);
-    }
+  // A lane that only ever has followers would be resumed without a pause, for ever.
+  if (followed_ && !blamed_ && in_flight_ == 0)
+    MarkFailed("the sink failed the whole lane and named no event as the reason");
+  if (!changed_) return;
+  changed_ = false;
+  if (failed_ && !InBackoff(now)) {
+    const Nanoseconds delay = backoff_.Next();
+    retry_at_ = now + delay;
+    LogFailure(now, delay);
   }
-  if (progressed_ || (retries_.empty() && in_flight_ == 0)) backoff_.Reset();
+  const bool recovered = !failed_ && retries_.empty() && retried_in_flight_ == 0;
+  if (progressed_ || recovered) backoff_.Reset();
   failed_ = progressed_ = false;
 
   std::lock_guard lock(ledger_mutex_);
@@ -223,9 +262,15 @@ void Cursor::LogFailure(TimePoint now, Nanoseconds delay) {
 
 void Cursor::Count(const Slot& slot) {
   switch (slot.state) {
-    case SlotState::kDelivered: ++ledger_.delivered; break;
-    case SlotState::kDeadLettered: ++ledger_.dead_lettered; break;
-    default: ledger_.dropped[static_cast<size_t>(slot.drop_reason)] += slot.count; break;
+    case SlotState::kDelivered:
+      ++ledger_.delivered;
+      break;
+    case SlotState::kDeadLettered:
+      ++ledger_.dead_lettered;
+      break;
+    default:
+      ledger_.dropped[static_cast<size_t>(slot.drop_reason)] += slot.count;
+      break;
   }
 }
 
@@ -238,14 +283,12 @@ TimePoint Cursor::NextDeadline(TimePoint now) const {
   TimePoint next = TimePoint::max();
   if (InBackoff(now)) next = retry_at_;
   if (spec_.skip_when_behind && spec_.max_behind.age > Nanoseconds::zero() &&
-      spec_.queue->end() > window_.next())
+      (!retries_.empty() || spec_.queue->end() > window_.next()))
     next = std::min(next, now + spec_.max_behind.age / 4);
   return next;
 }
 
-bool Cursor::Drained() const {
-  return window_.empty() && window_.next() == spec_.queue->end();
-}
+bool Cursor::Drained() const { return window_.empty() && window_.next() == spec_.queue->end(); }
 
 std::string Cursor::IdOf(const Slot& slot) const {
   if (!slot.event().id.empty()) return spec_.source->name + ':' + std::string(slot.event().id);
@@ -258,8 +301,9 @@ Ledger Cursor::Snapshot() const {
   std::lock_guard lock(ledger_mutex_);
   Ledger out = ledger_;
   const queue::Stats stats = spec_.queue->stats();
-  out.dropped[static_cast<size_t>(DropReason::kWhenFull)] += stats.dropped_newest;
-  out.received = stats.appended - start_ + stats.dropped_newest;
+  const uint64_t dropped_newest = stats.dropped_newest - dropped_newest_before_;
+  out.dropped[static_cast<size_t>(DropReason::kWhenFull)] += dropped_newest;
+  out.received = stats.appended - start_ + dropped_newest;
   out.pending = stats.appended - committed_;
   return out;
 }

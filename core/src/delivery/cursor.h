@@ -1,5 +1,5 @@
-// How far one sink has got in one queue, and what of it is under way. Used by the sink's delivery thread; only Snapshot is
-// for others.
+// How far one sink has got in one queue, and what of it is under way. Used by the sink's delivery
+// thread; only Snapshot is for others.
 #pragma once
 
 #include <memory>
@@ -14,13 +14,17 @@
 
 namespace penstock::delivery {
 
+// A message's token: the lane above, the event's offset below.
+inline constexpr uint32_t kLaneShift = 48;
+inline constexpr uint64_t kOffsetMask = (uint64_t{1} << kLaneShift) - 1;
+
 // What is submitted at once: encoded messages of neighbouring events.
 struct Batch {
   std::vector<penstock_message> messages;
-  std::vector<uint64_t> offsets;   // of the messages
-  size_t retried = 0;              // the first so many messages were submitted before
-  size_t read = 0;                 // events that were read from the queue for it
-  uint64_t bytes = 0;
+  size_t retried = 0;          // the first so many messages were submitted before
+  size_t read = 0;             // events that were read from the queue for it
+  uint64_t bytes = 0;          // of the messages' payloads
+  uint64_t highest_taken = 0;  // the highest offset of the lane that the sink had taken before
   std::shared_ptr<event::Arena> arena;
   // The event at this offset, right behind the messages, cannot be encoded.
   std::optional<uint64_t> unencodable;
@@ -30,7 +34,8 @@ struct Batch {
 class Cursor {
  public:
   Cursor(uint32_t lane, std::string sink, CursorSpec spec, DeadLetters* dead_letters,
-         const Clock* clock, const std::shared_ptr<Signal>& signal, uint64_t seed);
+         const Clock* clock, const std::shared_ptr<Signal>& signal, uint64_t max_window,
+         uint64_t seed);
   Cursor(const Cursor&) = delete;
   Cursor& operator=(const Cursor&) = delete;
 
@@ -38,25 +43,24 @@ class Cursor {
 
   // ---- what may be submitted
   // Jumps past what is too far behind, if the user wants that.
-  void SkipIfBehind();
+  void SkipIfBehind(TimePoint now);
   // Whether there is an event that may go now.
   bool HasWork(TimePoint now) const;
+  // Its last attempt failed, and nothing has shown yet that the next one will not.
+  bool probing() const { return backoff_.failures() > 0; }
   // The next events, encoded: at most max_events and about max_bytes of payload, at least one.
-  Batch Build(uint64_t max_events, uint64_t max_bytes);
-  uint32_t BatchFlags();
-  // The sink took the first accepted messages of the batch; the rest was never submitted. Returns the bytes in flight.
-  uint64_t Submitted(Batch batch, size_t accepted);
+  void Build(uint64_t max_events, uint64_t max_bytes, Batch* batch);
+  uint32_t BatchFlags() const;
+  // The sink took the first accepted messages of the batch; the rest was never submitted.
+  void Submitted(const Batch& batch, size_t accepted);
 
   // ---- what came back
-  struct Settled {
-    bool known = false;  // false: no such message is in flight
-    uint64_t bytes = 0;  // no longer in flight
-  };
-  Settled Settle(uint64_t offset, int32_t outcome, uint32_t flags, std::string_view reason,
-                 int32_t code);
+  // The message's receipt; false: no such message is in flight.
+  bool Settle(uint64_t offset, int32_t outcome, uint32_t flags, std::string_view reason,
+              int32_t code);
   // The sink could not take a batch at all.
   void Refused(std::string_view reason);
-  // After a batch of receipts: begins the backoff if some failed, and moves the cursor.
+  // After a number of receipts: begins the backoff if some failed, and moves the cursor.
   void Commit(TimePoint now);
   // Tells the queue how far the cursor has got.
   void ReleaseQueue();
@@ -73,7 +77,14 @@ class Cursor {
 
  private:
   bool InBackoff(TimePoint now) const { return now < retry_at_; }
+  // There is room in the window for more events of the queue.
+  uint64_t WindowRoom() const;
   bool Encode(const Slot& slot, Batch* batch);
+  // Drops the events that wait to be tried again and stand before end, or were appended before
+  // oldest.
+  void DropRetries(uint64_t end, TimePoint oldest);
+  void MarkFailed(std::string_view reason);
+  void SettleDelivered(Slot* slot, uint32_t flags);
   void Bury(Slot* slot, DropReason reason, const std::string& text);
   void LogFailure(TimePoint now, Nanoseconds delay);
   void Count(const Slot& slot);
@@ -88,17 +99,25 @@ class Cursor {
   const queue::ReaderId reader_;
   const uint64_t start_;
 
+  const uint64_t dropped_newest_before_;  // by the queue, when this cursor was made
+  const uint64_t max_window_;             // slots
+
   Window window_;
   std::set<uint64_t> retries_;  // offsets of slots in state kRetry
   uint64_t in_flight_ = 0, in_flight_bytes_ = 0;
+  uint64_t retried_in_flight_ = 0;  // of in_flight_, not for the first time
   Backoff backoff_;
   TimePoint retry_at_{};
-  bool resume_ = false;         // the next strict batch is the first after a failure
-  bool resume_sent_ = true;     // it has been submitted: the lane flows again
-  bool failed_ = false;      // since the last Commit
-  bool progressed_ = false;  // likewise: a retried event was delivered
-  std::string failure_;      // the first reason since the last Commit
-  uint64_t last_delivered_ = 0;  // the highest offset delivered
+  // The strict lane is broken: the next batch waits until every earlier message has its receipt,
+  // and says RESUME.
+  bool broken_ = false;
+  bool followed_ = false;  // since the last RESUME: a message failed only because of an earlier one
+  bool blamed_ = false;    // since the last RESUME: a message failed or was rejected by itself
+  // Since the last Commit.
+  bool changed_ = false;
+  bool failed_ = false;
+  bool progressed_ = false;                      // a retried event was delivered
+  std::string failure_;                          // the first reason
   uint64_t hold_told_ = 0, committed_told_ = 0;  // what the queue knows
   log::Limiter failure_log_{std::chrono::seconds(10)};
   log::Limiter dead_log_{std::chrono::seconds(1)};

@@ -10,8 +10,11 @@ namespace {
 // One turn of the round robin, and so what one submit carries.
 constexpr uint64_t kTurnEvents = 256;
 constexpr uint64_t kTurnBytes = 256 * 1024;
-constexpr uint32_t kLaneShift = 48;
-constexpr uint64_t kOffsetMask = (uint64_t{1} << kLaneShift) - 1;
+// A cursor's window also holds what settled behind an event that did not: in multiples of what may
+// be in flight.
+constexpr uint64_t kWindowFactor = 4;
+
+uint64_t Excess(uint64_t n, uint64_t own) { return n > own ? n - own : 0; }
 
 }  // namespace
 
@@ -25,13 +28,15 @@ Dispatcher::Dispatcher(std::string sink_name, SinkPort* port, WindowLimits limit
       dead_letters_(dead_letters),
       clock_(clock),
       signal_(std::move(signal)),
-      seed_(seed) {}
+      seed_(seed),
+      batch_(std::make_unique<Batch>()) {}
 
 Dispatcher::~Dispatcher() = default;
 
 void Dispatcher::AddCursor(CursorSpec spec) {
   const auto lane = static_cast<uint32_t>(cursors_.size());
-  cursors_.push_back(std::make_unique<Cursor>(lane, name_, std::move(spec), dead_letters_, clock_, signal_,
+  cursors_.push_back(std::make_unique<Cursor>(lane, name_, std::move(spec), dead_letters_, clock_,
+                                              signal_, limits_.max_events * kWindowFactor,
                                               seed_ + lane * 0x9e3779b97f4a7c15u));
 }
 
@@ -39,16 +44,28 @@ TimePoint Dispatcher::Step() {
   now_ = clock_->Now();
   TakeInbox();
   for (auto& cursor : cursors_) {
-    cursor->SkipIfBehind();
+    cursor->SkipIfBehind(now_);
     cursor->Commit(now_);
   }
   Fill();
   for (auto& cursor : cursors_) cursor->ReleaseQueue();
-  if (draining_ && unflushed_ && !stopped_) {
-    unflushed_ = false;
-    port_->Flush();
-  }
+  FlushIfIdle();
   return NextDeadline();
+}
+
+void Dispatcher::FlushIfIdle() {
+  if (!draining_ || !unflushed_) return;
+  const auto has_work = [this](const auto& cursor) { return cursor->HasWork(now_); };
+  if (std::any_of(cursors_.begin(), cursors_.end(), has_work)) return;
+  std::lock_guard lock(port_mutex_);
+  if (stopped_) return;
+  unflushed_ = false;
+  port_->Flush();
+}
+
+void Dispatcher::StopSubmitting() {
+  std::lock_guard lock(port_mutex_);
+  stopped_ = true;
 }
 
 void Dispatcher::TakeInbox() {
@@ -64,10 +81,8 @@ void Dispatcher::TakeInbox() {
   if (std::exchange(working_.ready, false)) paused_ = false;
   working_.done.clear();
   working_.reasons.clear();
-  if (!state_changed) return;
-  const bool now_connected = state == PENSTOCK_STATE_READY;
-  if (now_connected && !connected_) OnConnected();
-  connected_ = now_connected;
+  if (std::exchange(working_.connected, false)) OnConnected();
+  if (state_changed) connected_ = state == PENSTOCK_STATE_READY;
 }
 
 void Dispatcher::OnConnected() {
@@ -80,26 +95,49 @@ void Dispatcher::OnConnected() {
 
 void Dispatcher::Settle(const Done& done, const std::vector<std::string>& reasons) {
   const uint64_t lane = done.token >> kLaneShift;
-  const std::string_view reason =
-      done.reason < 0 ? std::string_view() : std::string_view(reasons[static_cast<size_t>(done.reason)]);
-  Cursor::Settled settled;
-  if (lane < cursors_.size()) {
-    settled = cursors_[lane]->Settle(done.token & kOffsetMask, done.outcome, done.flags, reason,
-                                     done.code);
-  }
-  if (settled.known) {
-    --in_flight_events_;
-    in_flight_bytes_ -= settled.bytes;
+  const std::string_view reason = done.reason < 0
+                                      ? std::string_view()
+                                      : std::string_view(reasons[static_cast<size_t>(done.reason)]);
+  const bool known =
+      lane < cursors_.size() &&
+      cursors_[lane]->Settle(done.token & kOffsetMask, done.outcome, done.flags, reason, done.code);
+  if (known) {
+    --in_flight_;
   } else if (misuse_log_.Allow(now_)) {
-    log::LogError("sink " + name_,
-                  "the plugin gave a receipt for a message that is not in flight (ignored): token " +
-                      std::to_string(done.token));
+    log::LogError(
+        "sink " + name_,
+        "the plugin gave a receipt for a message that is not in flight (ignored): token " +
+            std::to_string(done.token));
   }
 }
 
-bool Dispatcher::MaySubmit() const {
-  return connected_ && !paused_ && !stopped_ && in_flight_events_ < limits_.max_events &&
-         in_flight_bytes_ < limits_.max_bytes;
+Dispatcher::Room Dispatcher::Own() const {
+  const uint64_t n = cursors_.size();
+  if (n == 1) return {limits_.max_events, limits_.max_bytes};
+  return {limits_.max_events / (2 * n), limits_.max_bytes / (2 * n)};
+}
+
+void Dispatcher::CountShared() {
+  const Room own = Own();
+  shared_ = {0, 0};
+  for (const auto& cursor : cursors_) {
+    shared_.events += Excess(cursor->in_flight(), own.events);
+    shared_.bytes += Excess(cursor->in_flight_bytes(), own.bytes);
+  }
+}
+
+Dispatcher::Room Dispatcher::RoomFor(const Cursor& cursor, uint64_t sharers) const {
+  const Room own = Own();
+  const uint64_t n = cursors_.size();
+  const auto room = [&](uint64_t max, uint64_t own_part, uint64_t shared, uint64_t in_flight) {
+    const uint64_t free = Excess(own_part, in_flight) + Excess(max - n * own_part, shared);
+    // While several want the window, none may take more than its even share of all of it; and one
+    // whose last attempt failed only tries its own part.
+    const uint64_t most = cursor.probing() ? own_part : max / sharers;
+    return std::min(free, Excess(std::max<uint64_t>(most, 1), in_flight));
+  };
+  return {room(limits_.max_events, own.events, shared_.events, cursor.in_flight()),
+          room(limits_.max_bytes, own.bytes, shared_.bytes, cursor.in_flight_bytes())};
 }
 
 void Dispatcher::Fill() {
@@ -109,53 +147,66 @@ void Dispatcher::Fill() {
     Cursor& cursor = *cursors_[(turn_ + i) % cursors_.size()];
     if (cursor.HasWork(now_)) busy.push_back(&cursor);
   }
-  if (!busy.empty()) turn_ = (busy.front()->lane() + 1) % cursors_.size();
-  while (!busy.empty() && MaySubmit()) {
-    // While several want the window none may fill it alone: a bus that answers for one of them slowly would stop all.
-    const auto sharers = static_cast<uint64_t>(busy.size());
-    const uint64_t share_events = std::max(limits_.max_events / sharers, uint64_t{1});
-    const uint64_t share_bytes = std::max(limits_.max_bytes / sharers, uint64_t{1});
-    std::vector<Cursor*> still_busy;
-    for (Cursor* cursor : busy) {
-      if (!MaySubmit()) return;
-      if (cursor->in_flight() >= share_events || cursor->in_flight_bytes() >= share_bytes) continue;
-      const uint64_t events = std::min({kTurnEvents, share_events - cursor->in_flight(),
-                                        limits_.max_events - in_flight_events_});
-      const uint64_t bytes = std::min({kTurnBytes, share_bytes - cursor->in_flight_bytes(),
-                                       limits_.max_bytes - in_flight_bytes_});
-      if (SubmitSome(*cursor, events, bytes) > 0 && cursor->HasWork(now_))
-        still_busy.push_back(cursor);
-    }
-    busy = std::move(still_busy);
-  }
+  if (busy.empty()) return;
+  turn_ = (busy.front()->lane() + 1) % cursors_.size();
+  CountShared();
+  while (!busy.empty()) busy = TakeTurns(busy);
 }
 
-size_t Dispatcher::SubmitSome(Cursor& cursor, uint64_t max_events, uint64_t max_bytes) {
-  Batch batch = cursor.Build(max_events, max_bytes);
-  const bool unencodable = batch.unencodable.has_value();
-  bool refused = false;
-  size_t accepted = 0;
-  if (!batch.messages.empty() && TakeMemory(&batch)) {
-    const penstock_message_batch submitted{sizeof(penstock_message_batch),
-                                           sizeof(penstock_message),
-                                           batch.messages.data(),
-                                           batch.messages.size(),
-                                           cursor.lane(),
-                                           cursor.BatchFlags()};
-    const penstock_status status = port_->Submit(submitted, &accepted);
-    accepted = std::min(accepted, batch.messages.size());
-    if (status < 0) {
-      cursor.Refused("the sink's submit failed with status " + std::to_string(status));
-      refused = true;
-    } else if (accepted < batch.messages.size()) {
-      paused_ = true;
-    }
-    unflushed_ = unflushed_ || accepted > 0;
+std::vector<Cursor*> Dispatcher::TakeTurns(const std::vector<Cursor*>& busy) {
+  std::vector<Cursor*> still_busy;
+  const Room own = Own();
+  for (Cursor* cursor : busy) {
+    if (!MaySubmit()) return {};
+    const Room room = RoomFor(*cursor, busy.size());
+    if (room.events == 0 || room.bytes == 0) continue;
+    shared_.events -= Excess(cursor->in_flight(), own.events);
+    shared_.bytes -= Excess(cursor->in_flight_bytes(), own.bytes);
+    const size_t done =
+        SubmitSome(*cursor, {std::min(kTurnEvents, room.events), std::min(kTurnBytes, room.bytes)});
+    shared_.events += Excess(cursor->in_flight(), own.events);
+    shared_.bytes += Excess(cursor->in_flight_bytes(), own.bytes);
+    if (done > 0 && cursor->HasWork(now_)) still_busy.push_back(cursor);
   }
-  in_flight_events_ += accepted;
-  in_flight_bytes_ += cursor.Submitted(std::move(batch), accepted);
-  if (unencodable || refused) cursor.Commit(now_);
-  return accepted + (unencodable ? 1 : 0);
+  return still_busy;
+}
+
+size_t Dispatcher::SubmitSome(Cursor& cursor, Room room) {
+  Batch& batch = *batch_;
+  cursor.Build(room.events, room.bytes, &batch);
+  size_t accepted = 0;
+  penstock_status status = PENSTOCK_OK;
+  const bool submit = !batch.messages.empty() && TakeMemory(&batch);
+  if (submit) status = Submit(cursor, batch, &accepted);
+  cursor.Submitted(batch, accepted);
+  in_flight_ += accepted;
+  unflushed_ = unflushed_ || accepted > 0;
+  const bool all = accepted == batch.messages.size();
+  const bool refused = submit && status != PENSTOCK_AGAIN && !(status == PENSTOCK_OK && all);
+  if (status == PENSTOCK_AGAIN) paused_ = true;
+  if (refused) {
+    cursor.Refused("the sink's submit took " + std::to_string(accepted) + " of " +
+                   std::to_string(batch.messages.size()) + " events and answered status " +
+                   std::to_string(status));
+  }
+  const bool buried = all && batch.unencodable.has_value();
+  if (refused || buried) cursor.Commit(now_);
+  batch.arena.reset();
+  return accepted + (buried ? 1 : 0);
+}
+
+penstock_status Dispatcher::Submit(const Cursor& cursor, const Batch& batch, size_t* accepted) {
+  const penstock_message_batch submitted{sizeof(penstock_message_batch),
+                                         sizeof(penstock_message),
+                                         batch.messages.data(),
+                                         batch.messages.size(),
+                                         cursor.lane(),
+                                         cursor.BatchFlags()};
+  std::lock_guard lock(port_mutex_);
+  if (stopped_) return PENSTOCK_AGAIN;
+  const penstock_status status = port_->Submit(submitted, accepted);
+  *accepted = std::min(*accepted, batch.messages.size());
+  return status;
 }
 
 bool Dispatcher::TakeMemory(Batch* batch) {
@@ -163,17 +214,21 @@ bool Dispatcher::TakeMemory(Batch* batch) {
     std::shared_ptr<event::Arena> arena;
     std::shared_ptr<queue::MemoryBudget::Share> share;
     uint64_t bytes;
-    ~ChargedArena() { share->Return(bytes); }
+    ~ChargedArena() {
+      arena.reset();
+      share->Return(bytes);
+    }
   };
-  const uint64_t bytes = batch->arena->used();
+  const uint64_t bytes = batch->arena->reserved();
+  if (bytes == 0) return true;
   if (!share_->TryTake(bytes)) {
     // Ask to be told of freed memory, then look again: what came back in between would be missed.
     share_->WakeWhenFreed();
     if (!share_->TryTake(bytes)) return false;
   }
   event::Arena* raw = batch->arena.get();
-  auto* charged = new ChargedArena{std::move(batch->arena), share_, bytes};
-  batch->arena = std::shared_ptr<event::Arena>(std::shared_ptr<ChargedArena>(charged), raw);
+  std::shared_ptr<ChargedArena> charged(new ChargedArena{std::move(batch->arena), share_, bytes});
+  batch->arena = std::shared_ptr<event::Arena>(std::move(charged), raw);
   return true;
 }
 
@@ -215,6 +270,7 @@ void Dispatcher::Ready() {
 void Dispatcher::SetState(int32_t state, std::string_view text) {
   {
     std::lock_guard lock(mutex_);
+    if (state == PENSTOCK_STATE_READY && status_.state != state) inbox_.connected = true;
     status_.state = state;
     status_.text = text;
     inbox_.state_changed = true;

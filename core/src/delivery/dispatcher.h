@@ -26,7 +26,9 @@ class SinkPort {
   SinkPort(const SinkPort&) = delete;
   SinkPort& operator=(const SinkPort&) = delete;
   virtual ~SinkPort() = default;
-  // As penstock_plugin.submit: takes the first *accepted, each of which gets one receipt by Dispatcher::Complete.
+  // As penstock_plugin.submit: takes the first *accepted, each of which gets one receipt by
+  // Dispatcher::Complete. Anything but OK with all of them taken, and AGAIN, is an error: the rest
+  // is offered again after a backoff.
   virtual penstock_status Submit(const penstock_message_batch& batch, size_t* accepted) = 0;
   virtual void Flush() = 0;
 };
@@ -74,9 +76,12 @@ struct CursorSpec {
   uint64_t start = 0;  // the first offset to deliver
 };
 
+// What a sink may have in flight. Half of it is split evenly among the cursors as their own, the
+// other half is for whoever needs it: so one bus subject that never answers cannot take the window
+// from the other sources.
 struct WindowLimits {
   uint64_t max_events = 8192;
-  uint64_t max_bytes = 16ull << 20;
+  uint64_t max_bytes = 16ull << 20;  // exceeded by at most one event for each cursor
 };
 
 struct SinkStatus {
@@ -87,10 +92,12 @@ struct SinkStatus {
 class Cursor;
 struct Batch;
 
-// One thread calls Step and the set-up functions; Complete, Ready, SetState, Ledgers and Status may be called by any.
+// One thread calls Step and the set-up functions; Complete, Ready, SetState, Ledgers and Status may
+// be called by any.
 class Dispatcher {
  public:
-  // port, clock and dead_letters outlive the dispatcher. signal is notified when Step has something to do.
+  // port, clock and dead_letters outlive the dispatcher. signal is notified when Step has something
+  // to do.
   Dispatcher(std::string sink_name, SinkPort* port, WindowLimits limits,
              std::shared_ptr<queue::MemoryBudget::Share> share, DeadLetters* dead_letters,
              const Clock* clock, std::shared_ptr<Signal> signal, uint64_t seed);
@@ -100,17 +107,20 @@ class Dispatcher {
 
   void AddCursor(CursorSpec spec);
 
-  // Handles what came in, submits what can be submitted, and returns when it wants to be called again even if the signal is
-  // not notified: TimePoint::max() for never. Blocks only as long as the sink's Submit does.
+  // Handles what came in, submits what can be submitted, and returns when it wants to be called
+  // again even if the signal is not notified: TimePoint::max() for never. Blocks only as long as
+  // the sink's Submit does.
   TimePoint Step();
 
-  // From now on the sink is flushed whenever there is nothing more to read.
+  // From now on the sink is flushed whenever there is nothing more to submit. Any thread.
   void SetDraining() { draining_ = true; }
-  // From now on Step only handles receipts. Any thread.
-  void StopSubmitting() { stopped_ = true; }
+  // From now on Step only handles receipts. When this returns the port is not being called and will
+  // not be called again; it blocks for as long as a call is under way. Any thread but from within
+  // the port.
+  void StopSubmitting();
   // Everything that the queues hold has settled.
   bool Drained() const;
-  uint64_t in_flight() const { return in_flight_events_; }
+  uint64_t in_flight() const { return in_flight_; }
 
   // What the sink says.
   void Complete(const penstock_receipt* receipts, size_t n);
@@ -133,18 +143,34 @@ class Dispatcher {
     std::vector<Done> done;
     std::vector<std::string> reasons;
     bool ready = false;
+    bool connected = false;  // the state has become READY
     bool state_changed = false;
+  };
+  // What a cursor may have in flight in addition.
+  struct Room {
+    uint64_t events, bytes;
   };
 
   void TakeInbox();
   void Settle(const Done& done, const std::vector<std::string>& reasons);
   void OnConnected();
   void Fill();
-  // Submits up to one batch of the cursor's events; how many the sink took.
-  size_t SubmitSome(Cursor& cursor, uint64_t max_events, uint64_t max_bytes);
-  // Charges the batch's encoded copies to the budget until the last of them is gone; false: there is no room now.
+  // One round robin turn for each of the busy cursors; those that may want another one.
+  std::vector<Cursor*> TakeTurns(const std::vector<Cursor*>& busy);
+  // sharers: how many want the window now.
+  Room RoomFor(const Cursor& cursor, uint64_t sharers) const;
+  // The part of the window that belongs to each cursor alone.
+  Room Own() const;
+  void CountShared();
+  // Submits up to one batch of the cursor's events; how many events are a step further.
+  size_t SubmitSome(Cursor& cursor, Room room);
+  // Hands the batch to the port, unless that must not be called any more.
+  penstock_status Submit(const Cursor& cursor, const Batch& batch, size_t* accepted);
+  // Charges the batch's encoded copies to the budget until the last of them is gone; false: there
+  // is no room now.
   bool TakeMemory(Batch* batch);
-  bool MaySubmit() const;
+  void FlushIfIdle();
+  bool MaySubmit() const { return connected_ && !paused_ && !stopped_; }
   TimePoint NextDeadline() const;
 
   const std::string name_;
@@ -158,11 +184,14 @@ class Dispatcher {
 
   std::vector<std::unique_ptr<Cursor>> cursors_;
   size_t turn_ = 0;  // whose turn it is
-  uint64_t in_flight_events_ = 0, in_flight_bytes_ = 0;
+  uint64_t in_flight_ = 0;
+  Room shared_{0, 0};    // in flight beyond each cursor's own part of the window
   bool paused_ = false;  // submit said AGAIN and ready() has not come
   bool connected_ = false;
   bool unflushed_ = false;
+  std::unique_ptr<Batch> batch_;  // the one that is being submitted; kept for its memory
   std::atomic<bool> draining_{false}, stopped_{false};
+  std::mutex port_mutex_;  // held while the port is called
   TimePoint now_{};
   log::Limiter misuse_log_{std::chrono::seconds(10)};
 

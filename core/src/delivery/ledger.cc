@@ -6,10 +6,14 @@ namespace penstock::delivery {
 
 const char* DropReasonName(DropReason reason) {
   switch (reason) {
-    case DropReason::kWhenFull: return "when_full";
-    case DropReason::kBehind: return "behind";
-    case DropReason::kRejected: return "rejected";
-    case DropReason::kUnencodable: return "unencodable";
+    case DropReason::kWhenFull:
+      return "when_full";
+    case DropReason::kBehind:
+      return "behind";
+    case DropReason::kRejected:
+      return "rejected";
+    case DropReason::kUnencodable:
+      return "unencodable";
   }
   return "?";
 }

@@ -9,6 +9,7 @@
 #include "delivery/ledger.h"
 #include "event/arena.h"
 #include "event/event.h"
+#include "platform/clock.h"
 
 namespace penstock::delivery {
 
@@ -20,8 +21,10 @@ struct Slot {
   uint64_t count = 1;  // > 1 only in state kDropped
   SlotState state = SlotState::kInFlight;
   DropReason drop_reason = DropReason::kBehind;
+  bool late = false;  // submitted again when a later event was on its way already
   uint32_t attempt = 0;
-  uint32_t bytes = 0;  // charged to the sink's window while in flight
+  uint64_t bytes = 0;  // charged to the sink's window while in flight
+  TimePoint appended_at{};
   std::shared_ptr<const event::Block> block;
   std::shared_ptr<const event::Arena> arena;  // holds what the sink was given
 
@@ -40,23 +43,30 @@ class Window {
   size_t size() const { return slots_.size(); }
 
   // Appends an event at next(). The reference is good until the next call that appends or commits.
-  Slot& Append(std::shared_ptr<const event::Block> block) {
-    slots_.push_back(Slot{});
-    Slot& slot = slots_.back();
+  Slot& Append(std::shared_ptr<const event::Block> block, TimePoint appended_at) {
+    Slot& slot = slots_.emplace_back();
     slot.offset = next_++;
+    slot.appended_at = appended_at;
     slot.block = std::move(block);
     return slot;
   }
   // Everything in [next(), end) was dropped.
   void AppendDropped(uint64_t end, DropReason reason) {
     assert(end > next_);
-    slots_.push_back(Slot{});
-    Slot& slot = slots_.back();
-    slot.offset = next_;
-    slot.count = end - next_;
-    slot.state = SlotState::kDropped;
-    slot.drop_reason = reason;
-    has_runs_ = has_runs_ || slot.count > 1;
+    // Neighbours become one, so that a cursor that keeps on falling behind does not grow.
+    const bool extends = !slots_.empty() && slots_.back().state == SlotState::kDropped &&
+                         slots_.back().drop_reason == reason;
+    Slot& slot = extends ? slots_.back() : slots_.emplace_back();
+    if (extends) {
+      runs_ -= slot.count > 1 ? 1 : 0;
+      slot.count += end - next_;
+    } else {
+      slot.offset = next_;
+      slot.count = end - next_;
+      slot.state = SlotState::kDropped;
+      slot.drop_reason = reason;
+    }
+    runs_ += slot.count > 1 ? 1 : 0;
     next_ = end;
   }
   // Takes back the last event, which was not submitted after all.
@@ -69,7 +79,7 @@ class Window {
   // The slot of an offset, or nullptr when it is outside.
   Slot* Find(uint64_t offset) {
     if (offset < committed_ || offset >= next_) return nullptr;
-    if (!has_runs_) return &slots_[offset - slots_.front().offset];
+    if (runs_ == 0) return &slots_[offset - committed_];
     size_t low = 0, high = slots_.size();
     while (high - low > 1) {
       const size_t middle = (low + high) / 2;
@@ -78,21 +88,30 @@ class Window {
     return &slots_[low];
   }
 
+  // The highest offset that is in flight or delivered, or committed() if there is none.
+  uint64_t HighestTaken() const {
+    for (auto slot = slots_.rbegin(); slot != slots_.rend(); ++slot) {
+      if (slot->state == SlotState::kInFlight || slot->state == SlotState::kDelivered)
+        return slot->offset;
+    }
+    return committed_;
+  }
+
   // Drops the settled slots at the front; f sees each.
   template <typename F>
   void Commit(F&& f) {
     while (!slots_.empty() && slots_.front().settled()) {
       f(static_cast<const Slot&>(slots_.front()));
       committed_ = slots_.front().offset + slots_.front().count;
+      runs_ -= slots_.front().count > 1 ? 1 : 0;
       slots_.pop_front();
     }
-    if (slots_.empty()) has_runs_ = false;
   }
 
  private:
   std::deque<Slot> slots_;
   uint64_t committed_, next_;
-  bool has_runs_ = false;
+  size_t runs_ = 0;  // slots that stand for more than one offset
 };
 
 }  // namespace penstock::delivery
