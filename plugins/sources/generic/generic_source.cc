@@ -8,6 +8,7 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include "backoff.h"
 #include "batch.h"
@@ -61,27 +62,44 @@ std::string CodeName(grpc_status_code code) {
   return index < std::size(kNames) ? kNames[index] : "status " + std::to_string(index);
 }
 
-std::string Advice(grpc_status_code code) {
+bool Has(const std::string& text, const char* words) { return text.find(words) != text.npos; }
+
+// What the user can do about it, where that is known.
+const char* Advice(grpc_status_code code, const std::string& message) {
   switch (code) {
     case GRPC_STATUS_UNAUTHENTICATED:
     case GRPC_STATUS_PERMISSION_DENIED:
       return " (see auth_token_file and tls.cert_file)";
     case GRPC_STATUS_UNIMPLEMENTED:
       return " (the server does not serve generic.Eventing/StartEventSource)";
+    case GRPC_STATUS_UNAVAILABLE:
+      break;
     default:
       return "";
   }
+  if (Has(message, "certificate verify failed")) {
+    return " (its certificate is signed by none that we trust: see tls.ca_file)";
+  }
+  if (Has(message, "wrong version number")) {
+    return " (the server does not speak TLS there: another port, or insecure = true)";
+  }
+  return Has(message, "not match") ? " (see tls.server_name)" : "";
 }
 
 std::string ReasonOf(grpc_status_code code, const std::string& message) {
   if (code == GRPC_STATUS_OK) return "the server ended the stream";
-  return CodeName(code) + (message.empty() ? "" : ": " + message) + Advice(code);
+  // "failed to connect to all addresses; last error: UNKNOWN: ..." says no more than its end.
+  constexpr std::string_view kFiller = "last error: UNKNOWN: ";
+  const size_t filler = message.find(kFiller);
+  const std::string text =
+      filler == message.npos ? message : message.substr(filler + kFiller.size());
+  return CodeName(code) + (text.empty() ? "" : ": " + text) + Advice(code, message);
 }
 
 // How gRPC says that a message is over the limit; a server may send the same code for reasons of
 // its own.
 bool IsOversize(grpc_status_code code, const std::string& message) {
-  return code == GRPC_STATUS_RESOURCE_EXHAUSTED && message.find("larger than max") != message.npos;
+  return code == GRPC_STATUS_RESOURCE_EXHAUSTED && Has(message, "larger than max");
 }
 
 // How a stream went.

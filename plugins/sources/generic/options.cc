@@ -100,6 +100,7 @@ Options::Options(const penstock::Config& c)
       key_file(c.Str("tls.key_file")),
       server_name(c.Str("tls.server_name")),
       max_message_size(c.Size("max_message_size")),
+      adaptive_window(c.Bool("adaptive_window")),
       keepalive_time(c.Duration("keepalive_time")),
       idle_timeout(c.Duration("idle_timeout")),
       reconnect_initial(c.Duration("reconnect.initial")),

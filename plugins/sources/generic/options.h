@@ -36,6 +36,11 @@ inline constexpr penstock::Option kOptionTable[] = {
         .Default("4MiB")
         .Range(1024, 512 * 1024 * 1024)
         .Help("The largest event, its name included, that is taken."),
+    penstock::Option::Bool("adaptive_window")
+        .Default("false")
+        .Help(
+            "For a fast server that is more than a few milliseconds away: lets gRPC read ahead up "
+            "to 32 MiB, which gateway.memory_limit does not count."),
     penstock::Option::Duration("keepalive_time")
         .Default("5m")
         .Range(5 * kSecond, 86400 * kSecond)
@@ -75,6 +80,7 @@ struct Options {
   std::string auth_token;  // the secret's reference, or empty
   std::string ca_file, cert_file, key_file, server_name;
   size_t max_message_size;
+  bool adaptive_window;
   std::chrono::nanoseconds keepalive_time, idle_timeout, reconnect_initial, reconnect_max;
 };
 

@@ -80,9 +80,12 @@ ChannelArguments ArgumentsFor(const Options& options, size_t window) {
   args.Set(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kAddressTimeout);
   args.Set(GRPC_ARG_DNS_ARES_QUERY_TIMEOUT_MS, kAddressTimeout);
   args.Set(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, static_cast<int>(options.max_message_size));
-  // A window that does not grow: gRPC's own guess (BDP) may take it to 32 MiB for each source.
-  args.Set(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, static_cast<int>(window));
-  args.Set(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  if (!options.adaptive_window) {
+    // gRPC's estimate of what the line can take (BDP) may grow the window to 32 MiB for each
+    // source.
+    args.Set(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    args.Set(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, static_cast<int>(window));
+  }
   args.Set(GRPC_ARG_KEEPALIVE_TIME_MS,
            std::chrono::duration_cast<milliseconds>(options.keepalive_time));
   args.Set(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeout);
