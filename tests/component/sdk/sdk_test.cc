@@ -139,6 +139,16 @@ TEST_F(SdkTest, ThePluginsExportExactlyTheEntry) {
   EXPECT_THAT(ExportedSymbols("sink-tally.so"), ::testing::ElementsAre("penstock_plugin_entry"));
 }
 
+TEST_F(SdkTest, TheDocumentationShowsTheSourceThatIsTestedHere) {
+  const auto read = [](const std::string& path) {
+    std::ifstream in(path);
+    return std::string{std::istreambuf_iterator<char>(in), {}};
+  };
+  EXPECT_THAT(
+      read(SDK_DOCUMENTATION),
+      ::testing::HasSubstr("```cpp\n" + read(SDK_EXAMPLE_SOURCES "/heartbeat.cc") + "```\n"));
+}
+
 TEST_F(SdkTest, TheExamplesStayShort) {
   EXPECT_LT(Lines("heartbeat.cc"), 60u);
   EXPECT_LT(Lines("tally.c"), 60u);

@@ -15,7 +15,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-std::string Refusal(const Bytes &bytes) { return ReadElf(bytes).refusal; }
+std::string Refusal(const Bytes& bytes) { return ReadElf(bytes).refusal; }
 
 TEST(Elf, ReadsTheNoteOfAGoodPlugin) {
   const ElfFacts facts = ReadElf(Toy("good"));
@@ -37,8 +37,7 @@ TEST(Elf, ReadsTheNoteOfACxxPlugin) {
 }
 
 TEST(Elf, ListsTheLibrariesThatItNeeds) {
-  EXPECT_THAT(ReadElf(Toy("needy")).needed,
-              ::testing::Contains("libpenstockabsent.so.3"));
+  EXPECT_THAT(ReadElf(Toy("needy")).needed, ::testing::Contains("libpenstockabsent.so.3"));
   const ElfFacts served = ReadElf(Toy("served"));
   EXPECT_EQ(served.refusal, "");
   ASSERT_EQ(served.run_path.size(), 1u);
@@ -47,18 +46,14 @@ TEST(Elf, ListsTheLibrariesThatItNeeds) {
 
 TEST(Elf, RefusesATextFile) {
   const std::string text = "#!/bin/sh\necho plugin\n";
-  EXPECT_THAT(Refusal(Bytes(text.begin(), text.end())),
-              StartsWith("is a text file"));
+  EXPECT_THAT(Refusal(Bytes(text.begin(), text.end())), StartsWith("is a text file"));
 }
 
 TEST(Elf, RefusesOtherBytes) {
-  EXPECT_THAT(Refusal({0x1f, 0x8b, 0x08, 0x00, 0x00}),
-              StartsWith("is not an ELF file"));
+  EXPECT_THAT(Refusal({0x1f, 0x8b, 0x08, 0x00, 0x00}), StartsWith("is not an ELF file"));
 }
 
-TEST(Elf, RefusesAnEmptyFile) {
-  EXPECT_THAT(Refusal({}), HasSubstr("still being copied?"));
-}
+TEST(Elf, RefusesAnEmptyFile) { EXPECT_THAT(Refusal({}), HasSubstr("still being copied?")); }
 
 TEST(Elf, RefusesAnotherCpuAndNamesBoth) {
   Bytes bytes = Toy("good");
@@ -75,8 +70,7 @@ TEST(Elf, Refuses32Bit) {
   Bytes bytes = Toy("good");
   Header(bytes).e_ident[EI_CLASS] = ELFCLASS32;
   Header(bytes).e_machine = EM_386;
-  EXPECT_THAT(Refusal(bytes),
-              HasSubstr("it is for x86 (32-bit), this host runs on"));
+  EXPECT_THAT(Refusal(bytes), HasSubstr("it is for x86 (32-bit), this host runs on"));
 }
 
 TEST(Elf, RefusesTheOtherByteOrder) {
@@ -90,8 +84,7 @@ TEST(Elf, RefusesAnExecutableOfEachForm) {
   Bytes fixed = Toy("good");
   Header(fixed).e_type = ET_EXEC;
   EXPECT_THAT(Refusal(fixed), StartsWith("is an executable"));
-  EXPECT_THAT(Refusal(ReadBytes("/proc/self/exe")),
-              StartsWith("is an executable"));
+  EXPECT_THAT(Refusal(ReadBytes("/proc/self/exe")), StartsWith("is an executable"));
   Bytes with_interpreter = Toy("good");
   Segment(with_interpreter, PT_GNU_EH_FRAME).p_type = PT_INTERP;
   EXPECT_THAT(Refusal(with_interpreter), StartsWith("is an executable"));
@@ -116,7 +109,7 @@ TEST(Elf, RefusesTextRelocations) {
   Dynamic(bytes, DT_FLAGS).d_un.d_val |= DF_TEXTREL;
   EXPECT_THAT(Refusal(bytes), HasSubstr("DT_TEXTREL"));
   Bytes old_form = Toy("good");
-  Elf64_Dyn &entry = Dynamic(old_form, DT_FLAGS);
+  Elf64_Dyn& entry = Dynamic(old_form, DT_FLAGS);
   entry.d_tag = DT_TEXTREL;
   entry.d_un.d_val = 0;
   EXPECT_THAT(Refusal(old_form), HasSubstr("-fPIC"));
@@ -138,15 +131,14 @@ TEST(Elf, RefusesOrigin) {
 }
 
 TEST(Elf, RefusesAnotherAbiAndNamesBothVersions) {
-  const std::string own = std::to_string(PENSTOCK_ABI_MAJOR) + "." +
-                          std::to_string(PENSTOCK_ABI_MINOR);
+  const std::string own =
+      std::to_string(PENSTOCK_ABI_MAJOR) + "." + std::to_string(PENSTOCK_ABI_MINOR);
   Bytes future = Toy("good");
   NoteOf(future).abi_major = PENSTOCK_ABI_MAJOR + 7;
   NoteOf(future).abi_minor = 3;
   const ElfFacts facts = ReadElf(future);
   EXPECT_THAT(facts.refusal, StartsWith("is built for a newer Penstock"));
-  EXPECT_THAT(facts.refusal,
-              HasSubstr(std::to_string(PENSTOCK_ABI_MAJOR + 7) + ".3"));
+  EXPECT_THAT(facts.refusal, HasSubstr(std::to_string(PENSTOCK_ABI_MAJOR + 7) + ".3"));
   EXPECT_THAT(facts.refusal, HasSubstr("this host's is " + own));
   ASSERT_TRUE(facts.note.has_value());
   EXPECT_EQ(facts.note->id, "toy");
@@ -155,12 +147,9 @@ TEST(Elf, RefusesAnotherAbiAndNamesBothVersions) {
 TEST(Elf, TakesOnlyTheSameMinorWhileTheMajorIsZero) {
   ASSERT_EQ(PENSTOCK_ABI_MAJOR, 0u);
   EXPECT_EQ(AbiRefusal(0, PENSTOCK_ABI_MINOR), "");
-  EXPECT_THAT(AbiRefusal(0, PENSTOCK_ABI_MINOR + 1),
-              StartsWith("is built for a newer Penstock"));
-  EXPECT_THAT(AbiRefusal(0, PENSTOCK_ABI_MINOR - 1),
-              StartsWith("is built for an older Penstock"));
-  EXPECT_THAT(AbiRefusal(1, PENSTOCK_ABI_MINOR),
-              StartsWith("is built for a newer Penstock"));
+  EXPECT_THAT(AbiRefusal(0, PENSTOCK_ABI_MINOR + 1), StartsWith("is built for a newer Penstock"));
+  EXPECT_THAT(AbiRefusal(0, PENSTOCK_ABI_MINOR - 1), StartsWith("is built for an older Penstock"));
+  EXPECT_THAT(AbiRefusal(1, PENSTOCK_ABI_MINOR), StartsWith("is built for a newer Penstock"));
 }
 
 // A later ABI may lay out what follows its version as it likes.
@@ -192,36 +181,64 @@ TEST(Elf, RefusesAnInvalidNote) {
   EXPECT_THAT(Refusal(beyond), HasSubstr("a note ends beyond its segment"));
 }
 
+TEST(Elf, RefusesTwoNotes) {
+  EXPECT_THAT(Refusal(Toy("double")), StartsWith("holds two Penstock notes"));
+}
+
+TEST(Elf, RefusesWhatHasNoDynamicSection) {
+  Bytes bytes = Toy("good");
+  Segment(bytes, PT_DYNAMIC).p_type = PT_NULL;
+  EXPECT_THAT(Refusal(bytes), StartsWith("is linked statically"));
+}
+
+TEST(Elf, RefusesHeadersThatContradictThemselves) {
+  const auto refusal = [](const std::function<void(Bytes&)>& spoil) {
+    Bytes bytes = Toy("good");
+    spoil(bytes);
+    return Refusal(bytes);
+  };
+  const auto damaged = StartsWith("is damaged (");
+  EXPECT_THAT(refusal([](Bytes& b) { Header(b).e_phnum = 0; }), damaged);
+  EXPECT_THAT(refusal([](Bytes& b) { Header(b).e_phnum = 0xffff; }), damaged);
+  EXPECT_THAT(refusal([](Bytes& b) { Header(b).e_phentsize = 1; }), damaged);
+  EXPECT_THAT(refusal([](Bytes& b) { Header(b).e_version = 9; }), damaged);
+  EXPECT_THAT(refusal([](Bytes& b) { Header(b).e_type = 77; }), damaged);
+  EXPECT_THAT(refusal([](Bytes& b) { Segment(b, PT_LOAD).p_memsz = 1; }), damaged);
+  EXPECT_THAT(refusal([](Bytes& b) { Dynamic(b, DT_STRTAB).d_un.d_ptr = 1ull << 60; }), damaged);
+  EXPECT_THAT(refusal([](Bytes& b) { Dynamic(b, DT_STRSZ).d_un.d_val = 1ull << 60; }), damaged);
+  EXPECT_THAT(refusal([](Bytes& b) { Dynamic(b, DT_NEEDED).d_un.d_val = 1ull << 60; }), damaged);
+  EXPECT_THAT(refusal([](Bytes& b) { Segment(b, PT_GNU_EH_FRAME).p_type = PT_DYNAMIC; }), damaged);
+  EXPECT_THAT(refusal([](Bytes& b) { Header(b).e_phoff = ~uint64_t{0}; }), HasSubstr("is cut off"));
+  EXPECT_THAT(refusal([](Bytes& b) { Header(b).e_shoff = ~uint64_t{0}; }), HasSubstr("is cut off"));
+  EXPECT_THAT(refusal([](Bytes& b) { Segment(b, PT_LOAD).p_offset = ~uint64_t{0}; }),
+              HasSubstr("is cut off"));
+}
+
 TEST(Elf, RefusesEveryTruncation) {
   const Bytes whole = Toy("good");
   for (size_t length = 0; length < whole.size(); length += 64) {
     // On the heap with its exact size, so that a sanitizer sees one byte too
     // far.
-    const Bytes part(whole.begin(),
-                     whole.begin() + static_cast<ptrdiff_t>(length));
+    const Bytes part(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(length));
     EXPECT_THAT(Refusal(part), HasSubstr("still being copied?")) << length;
   }
-  EXPECT_THAT(Refusal(Bytes(whole.begin(), whole.end() - 1)),
-              HasSubstr("still being copied?"));
+  EXPECT_THAT(Refusal(Bytes(whole.begin(), whole.end() - 1)), HasSubstr("still being copied?"));
 }
 
 uint32_t Seed() {
-  const char *given = std::getenv("PENSTOCK_SEED");
-  const uint32_t seed = given != nullptr
-                            ? static_cast<uint32_t>(std::atoll(given))
-                            : std::random_device()();
+  const char* given = std::getenv("PENSTOCK_SEED");
+  const uint32_t seed =
+      given != nullptr ? static_cast<uint32_t>(std::atoll(given)) : std::random_device()();
   std::cout << "seed: PENSTOCK_SEED=" << seed << std::endl;
   return seed;
 }
 
 // Whether the note stands in the file, at any place, just as it was read.
-bool Holds(const Bytes &bytes, const Note &note) {
+bool Holds(const Bytes& bytes, const Note& note) {
   constexpr size_t kNameOffset = offsetof(penstock_note, name);
   constexpr char kOwner[9] = "Penstock";
   for (size_t at = 0; at + sizeof(penstock_note) <= bytes.size(); ++at) {
-    if (std::memcmp(bytes.data() + at + kNameOffset, kOwner, sizeof kOwner) !=
-        0)
-      continue;
+    if (std::memcmp(bytes.data() + at + kNameOffset, kOwner, sizeof kOwner) != 0) continue;
     penstock_note raw;
     std::memcpy(&raw, bytes.data() + at, sizeof raw);
     if (raw.kind == static_cast<uint32_t>(note.kind) && note.id == raw.id &&
@@ -241,8 +258,7 @@ TEST(Elf, SurvivesRandomDamage) {
   // Most of the file is code; the headers and the note are in the first and the
   // dynamic section in the last part.
   const auto position = [&]() -> size_t {
-    const size_t range =
-        random() % 2 == 0 ? std::min<size_t>(1024, whole.size()) : whole.size();
+    const size_t range = random() % 2 == 0 ? std::min<size_t>(1024, whole.size()) : whole.size();
     return random() % range;
   };
   int accepted = 0;
@@ -250,11 +266,9 @@ TEST(Elf, SurvivesRandomDamage) {
     Bytes bytes = whole;
     for (uint32_t flips = 1 + random() % 4; flips > 0; --flips)
       bytes[position()] = static_cast<uint8_t>(random());
-    if (random() % 8 == 0)
-      bytes.resize(random() % bytes.size());
+    if (random() % 8 == 0) bytes.resize(random() % bytes.size());
     const ElfFacts facts = ReadElf(bytes);
-    if (!facts.refusal.empty())
-      continue;
+    if (!facts.refusal.empty()) continue;
     ++accepted;
     ASSERT_TRUE(facts.note.has_value());
     ASSERT_TRUE(IsId(facts.note->id));
@@ -269,5 +283,5 @@ TEST(Elf, PrintableTakesNoControlCharacters) {
   EXPECT_EQ(Printable(std::string(300, 'x')), std::string(256, 'x') + "...");
 }
 
-} // namespace
-} // namespace penstock::plugin
+}  // namespace
+}  // namespace penstock::plugin

@@ -10,24 +10,20 @@ namespace {
 
 using ::testing::HasSubstr;
 
-penstock_status Create(const penstock_host *, const penstock_config *,
-                       penstock_instance **, penstock_error *) noexcept {
+penstock_status Create(const penstock_host*, const penstock_config*, penstock_instance**,
+                       penstock_error*) noexcept {
   return PENSTOCK_OK;
 }
-void Nothing(penstock_instance *) noexcept {}
-penstock_status Submit(penstock_instance *, const penstock_message_batch *,
-                       size_t *) noexcept {
+void Nothing(penstock_instance*) noexcept {}
+penstock_status Submit(penstock_instance*, const penstock_message_batch*, size_t*) noexcept {
   return PENSTOCK_OK;
 }
-penstock_status RunOnce(penstock_instance *, penstock_error *) noexcept {
-  return PENSTOCK_OK;
-}
+penstock_status RunOnce(penstock_instance*, penstock_error*) noexcept { return PENSTOCK_OK; }
 
 class EntryTest : public ::testing::Test {
-protected:
+ protected:
   EntryTest() {
-    note_ = {PENSTOCK_ABI_MAJOR, PENSTOCK_ABI_MINOR, Kind::kSink, "toy",
-             "1.0.0"};
+    note_ = {PENSTOCK_ABI_MAJOR, PENSTOCK_ABI_MINOR, Kind::kSink, "toy", "1.0.0"};
     raw_.magic = PENSTOCK_MAGIC;
     raw_.abi_major = PENSTOCK_ABI_MAJOR;
     raw_.abi_minor = PENSTOCK_ABI_MINOR;
@@ -46,7 +42,7 @@ protected:
     raw_.options = options_.data();
     raw_.n_options = options_.size();
   }
-  static penstock_option Text(const char *name) {
+  static penstock_option Text(const char* name) {
     return {name, PENSTOCK_OPT_STRING, 0, nullptr, nullptr, 0, 0, "help"};
   }
   std::string Refusal(size_t symbol_size = sizeof(penstock_plugin)) {
@@ -76,9 +72,8 @@ TEST_F(EntryTest, TakesWhatAnOlderTableLacksAsAbsent) {
   raw_.struct_size = offsetof(penstock_plugin, flush);
   std::memcpy(memory.data(), &raw_, raw_.struct_size);
   Entry out;
-  auto good =
-      CheckEntry(reinterpret_cast<const penstock_plugin *>(memory.data()),
-                 raw_.struct_size, note_, &out);
+  auto good = CheckEntry(reinterpret_cast<const penstock_plugin*>(memory.data()), raw_.struct_size,
+                         note_, &out);
   ASSERT_TRUE(good) << good.error().message;
   EXPECT_EQ(out.table.flush, nullptr);
   EXPECT_EQ(out.table.extension, nullptr);
@@ -161,16 +156,13 @@ TEST_F(EntryTest, RefusesFaultyOptionTables) {
     SetOptions(std::move(options));
     return Refusal();
   };
-  EXPECT_THAT(refusal({Text("a"), Text("a")}),
-              HasSubstr("\"a\" stands there twice"));
-  EXPECT_THAT(refusal({Text("a"), Text("a.b.c")}),
-              HasSubstr("also the table of \"a.b.c\""));
-  for (const char *name : {"", "A", "a b", ".a", "a.", "a..b", "a-b"})
+  EXPECT_THAT(refusal({Text("a"), Text("a")}), HasSubstr("\"a\" stands there twice"));
+  EXPECT_THAT(refusal({Text("a"), Text("a.b.c")}), HasSubstr("also the table of \"a.b.c\""));
+  for (const char* name : {"", "A", "a b", ".a", "a.", "a..b", "a-b"})
     EXPECT_THAT(refusal({Text(name)}), HasSubstr("an option's name")) << name;
   EXPECT_THAT(refusal({Text(nullptr)}), HasSubstr("an option's name"));
   EXPECT_THAT(refusal({Text("retry")}), HasSubstr("a word of the host's own"));
-  EXPECT_THAT(refusal({Text("retry.max")}),
-              HasSubstr("a word of the host's own"));
+  EXPECT_THAT(refusal({Text("retry.max")}), HasSubstr("a word of the host's own"));
   penstock_option option = Text("a");
   option.type = 77;
   EXPECT_THAT(refusal({option}), HasSubstr("unknown type 77"));
@@ -202,5 +194,5 @@ TEST_F(EntryTest, ASourceHasNoTemplates) {
   EXPECT_THAT(Refusal(), HasSubstr("only sinks can have"));
 }
 
-} // namespace
-} // namespace penstock::plugin
+}  // namespace
+}  // namespace penstock::plugin

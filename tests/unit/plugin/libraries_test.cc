@@ -19,9 +19,8 @@ ElfFacts Needs(std::vector<std::string> names) {
 LibraryPaths Nowhere() { return {"/nonexistent", {}}; }
 
 TEST(Libraries, NamesEachThatIsMissing) {
-  const std::string refusal =
-      MissingLibraries(Needs({"libc.so.6", "libabsent.so.3", "libalso.so.1"}),
-                       LibraryPaths::OfSystem());
+  const std::string refusal = MissingLibraries(
+      Needs({"libc.so.6", "libabsent.so.3", "libalso.so.1"}), LibraryPaths::OfSystem());
   EXPECT_THAT(refusal, HasSubstr("libabsent.so.3 and libalso.so.1"));
   EXPECT_THAT(refusal, HasSubstr("install the packages that provide them"));
   EXPECT_THAT(refusal, Not(HasSubstr("libc.so.6")));
@@ -55,20 +54,16 @@ TEST(Libraries, TakesOnlyAbsolutePathsThatAreThere) {
 
 #if defined(__x86_64__) || defined(__aarch64__)
 // Builds ld.so.cache's table of one entry.
-Bytes Cache(const std::string &name, const std::string &path, int32_t flags) {
+Bytes Cache(const std::string& name, const std::string& path, int32_t flags) {
   Bytes out;
-  const auto add = [&](const void *data, size_t size) {
-    const auto *p = static_cast<const uint8_t *>(data);
+  const auto add = [&](const void* data, size_t size) {
+    const auto* p = static_cast<const uint8_t*>(data);
     out.insert(out.end(), p, p + size);
   };
   const auto strings = static_cast<uint32_t>(name.size() + path.size() + 2);
   const uint32_t header[7] = {1, strings, 0, 0, 0, 0, 0};
-  const uint32_t entry[6] = {static_cast<uint32_t>(flags),
-                             72,
-                             static_cast<uint32_t>(72 + name.size() + 1),
-                             0,
-                             0,
-                             0};
+  const uint32_t entry[6] = {
+      static_cast<uint32_t>(flags), 72, static_cast<uint32_t>(72 + name.size() + 1), 0, 0, 0};
   add("glibc-ld.so.cache1.1", 20);
   add(header, sizeof header);
   add(entry, sizeof entry);
@@ -87,7 +82,7 @@ TEST(Libraries, ReadsTheCacheAndMindsTheCpu) {
   const Tree tree;
   const std::string library = tree.Put("elsewhere", {1});
   const ElfFacts facts = Needs({"libabsent.so.3"});
-  const auto missing = [&](const Bytes &cache) {
+  const auto missing = [&](const Bytes& cache) {
     return MissingLibraries(facts, {tree.Put("cache", cache), {}});
   };
   EXPECT_EQ(missing(Cache("libabsent.so.3", library, kOwn)), "");
@@ -100,21 +95,16 @@ TEST(Libraries, SurvivesADamagedCache) {
   const Tree tree;
   const Bytes whole = Cache("libabsent.so.3", tree.Put("elsewhere", {1}), kOwn);
   for (size_t length = 0; length < 72; ++length) {
-    const Bytes part(whole.begin(),
-                     whole.begin() + static_cast<ptrdiff_t>(length));
-    EXPECT_NE(MissingLibraries(Needs({"libabsent.so.3"}),
-                               {tree.Put("cache", part), {}}),
-              "");
+    const Bytes part(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(length));
+    EXPECT_NE(MissingLibraries(Needs({"libabsent.so.3"}), {tree.Put("cache", part), {}}), "");
   }
   for (size_t at : {20, 52, 56}) {
     Bytes damaged = whole;
     At<uint32_t>(damaged, at) = 0xfffffff0;
-    EXPECT_NE(MissingLibraries(Needs({"libabsent.so.3"}),
-                               {tree.Put("cache", damaged), {}}),
-              "");
+    EXPECT_NE(MissingLibraries(Needs({"libabsent.so.3"}), {tree.Put("cache", damaged), {}}), "");
   }
 }
 #endif
 
-} // namespace
-} // namespace penstock::plugin
+}  // namespace
+}  // namespace penstock::plugin

@@ -16,24 +16,22 @@ using ::testing::IsEmpty;
 using ::testing::StartsWith;
 
 class RegistryTest : public ::testing::Test {
-protected:
+ protected:
   RegistryTest() { dir_ = tree_.Dir("plugins"); }
 
-  std::string Put(const Bytes &bytes, const std::string &file = "sink-toy.so") {
+  std::string Put(const Bytes& bytes, const std::string& file = "sink-toy.so") {
     return tree_.Put("plugins/" + file, bytes);
   }
   Registry Here() const { return Registry({{dir_, false}}); }
   // The verdict on the one file of the directory; it must be the same from List
   // and from Load.
-  std::string Verdict(Kind kind = Kind::kSink, const std::string &id = "toy") {
+  std::string Verdict(Kind kind = Kind::kSink, const std::string& id = "toy") {
     Registry registry = Here();
     const auto list = registry.List();
     EXPECT_EQ(list.size(), 1u);
-    if (list.empty())
-      return "nothing listed";
+    if (list.empty()) return "nothing listed";
     const auto loaded = registry.Load(kind, id);
-    if (list[0].refusal.empty())
-      return loaded ? "" : loaded.error().message;
+    if (list[0].refusal.empty()) return loaded ? "" : loaded.error().message;
     EXPECT_FALSE(loaded);
     if (!loaded) {
       EXPECT_EQ(loaded.error().message, list[0].path + " " + list[0].refusal);
@@ -47,9 +45,8 @@ protected:
 };
 
 using Sum = uint64_t (*)(uint64_t);
-uint64_t SumOf(const Plugin &plugin, uint64_t n) {
-  const auto *sum =
-      static_cast<const Sum *>(plugin.entry().extension(nullptr, "toy.sum"));
+uint64_t SumOf(const Plugin& plugin, uint64_t n) {
+  const auto* sum = static_cast<const Sum*>(plugin.entry().extension(nullptr, "toy.sum"));
   return (*sum)(n);
 }
 
@@ -93,8 +90,7 @@ TEST_F(RegistryTest, ListsByNameOnlyAndInOrder) {
   EXPECT_EQ(list[1].version, "1.0.0");
   EXPECT_EQ(list[1].abi_minor, PENSTOCK_ABI_MINOR);
   EXPECT_EQ(list[2].kind, Kind::kSource);
-  for (const Candidate &candidate : list)
-    EXPECT_EQ(candidate.refusal, "");
+  for (const Candidate& candidate : list) EXPECT_EQ(candidate.refusal, "");
 }
 
 TEST_F(RegistryTest, ListingAndRefusingRunNoPluginCode) {
@@ -126,8 +122,7 @@ TEST_F(RegistryTest, UnknownIdNamesDirectoriesAndTheNearestId) {
   EXPECT_THAT(near.error().message, HasSubstr("did you mean \"toy\"?"));
   const auto kind = registry.Load(Kind::kSource, "toy");
   ASSERT_FALSE(kind);
-  EXPECT_THAT(kind.error().message,
-              EndsWith("\"toy\" is a sink, not a source"));
+  EXPECT_THAT(kind.error().message, EndsWith("\"toy\" is a sink, not a source"));
 }
 
 TEST_F(RegistryTest, AnIdIsNoPath) {
@@ -144,8 +139,7 @@ TEST_F(RegistryTest, RefusesATextFile) {
 
 TEST_F(RegistryTest, RefusesATruncatedFile) {
   const Bytes whole = Toy("good");
-  for (size_t length : {size_t{0}, size_t{40}, size_t{600}, whole.size() / 2,
-                        whole.size() - 1}) {
+  for (size_t length : {size_t{0}, size_t{40}, size_t{600}, whole.size() / 2, whole.size() - 1}) {
     Put(Bytes(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(length)));
     EXPECT_THAT(Verdict(), HasSubstr("still being copied?")) << length;
   }
@@ -153,8 +147,7 @@ TEST_F(RegistryTest, RefusesATruncatedFile) {
 
 TEST_F(RegistryTest, RefusesAnotherCpu) {
   Bytes bytes = Toy("good");
-  Header(bytes).e_machine =
-      Header(bytes).e_machine == EM_AARCH64 ? EM_X86_64 : EM_AARCH64;
+  Header(bytes).e_machine = Header(bytes).e_machine == EM_AARCH64 ? EM_X86_64 : EM_AARCH64;
   Put(bytes);
   EXPECT_THAT(Verdict(), StartsWith("is built for another CPU"));
 }
@@ -174,11 +167,9 @@ TEST_F(RegistryTest, RefusesAnAbiOfTheFuture) {
   NoteOf(bytes).abi_major = 2;
   NoteOf(bytes).abi_minor = 0;
   Put(bytes);
-  EXPECT_THAT(Verdict(),
-              AllOf(StartsWith("is built for a newer Penstock"),
-                    HasSubstr("2.0"),
-                    HasSubstr(std::to_string(PENSTOCK_ABI_MAJOR) + "." +
-                              std::to_string(PENSTOCK_ABI_MINOR))));
+  EXPECT_THAT(Verdict(), AllOf(StartsWith("is built for a newer Penstock"), HasSubstr("2.0"),
+                               HasSubstr(std::to_string(PENSTOCK_ABI_MAJOR) + "." +
+                                         std::to_string(PENSTOCK_ABI_MINOR))));
 }
 
 TEST_F(RegistryTest, RefusesAnExecutableStack) {
@@ -213,25 +204,21 @@ TEST_F(RegistryTest, LoadsWithALibraryFromAnAbsoluteRunPath) {
 
 TEST_F(RegistryTest, RefusesAnUndefinedSymbolAndNamesIt) {
   const std::string path = Put(Toy("undefined"));
-  EXPECT_THAT(Verdict(),
-              AllOf(StartsWith(path + " cannot be loaded: undefined symbol: "),
-                    HasSubstr("penstock_toy_nowhere"), HasSubstr("-Wl,-z,defs"),
-                    Not(HasSubstr("/proc/self/fd"))));
+  EXPECT_THAT(Verdict(), AllOf(StartsWith(path + " cannot be loaded: undefined symbol: "),
+                               HasSubstr("penstock_toy_nowhere"), HasSubstr("-Wl,-z,defs"),
+                               Not(HasSubstr("/proc/self/fd"))));
 }
 
 TEST_F(RegistryTest, RefusesAnAbsentSymbolVersionAndNamesIt) {
   const std::string path = Put(Toy("newer"));
   EXPECT_THAT(Verdict(),
-              AllOf(StartsWith(path + " cannot be loaded: "),
-                    HasSubstr("TOYLIB_2"), HasSubstr("built on a newer system"),
-                    Not(HasSubstr("/proc/self/fd"))));
+              AllOf(StartsWith(path + " cannot be loaded: "), HasSubstr("TOYLIB_2"),
+                    HasSubstr("built on a newer system"), Not(HasSubstr("/proc/self/fd"))));
 }
 
 TEST_F(RegistryTest, RefusesAPluginWithoutAnEntry) {
   const std::string path = Put(Toy("no_entry"));
-  EXPECT_THAT(
-      Verdict(),
-      StartsWith(path + " does not export the symbol penstock_plugin_entry"));
+  EXPECT_THAT(Verdict(), StartsWith(path + " does not export the symbol penstock_plugin_entry"));
 }
 
 TEST_F(RegistryTest, RefusesAnEntryThatIsNotTheNotes) {
@@ -247,15 +234,13 @@ TEST_F(RegistryTest, RefusesAnEntryThatIsNotTheNotes) {
 TEST_F(RegistryTest, RefusesAFileNameThatIsNotTheNotes) {
   Put(Toy("good"), "sink-toys.so");
   EXPECT_THAT(Verdict(Kind::kSink, "toys"),
-              AllOf(HasSubstr("its note that it is the sink toy"),
-                    HasSubstr("says sink toys"),
+              AllOf(HasSubstr("its note that it is the sink toy"), HasSubstr("says sink toys"),
                     EndsWith("rename it to sink-toy.so")));
 }
 
 TEST_F(RegistryTest, RefusesAKindThatIsNotTheNotes) {
   Put(Toy("good"), "source-toy.so");
-  EXPECT_THAT(Verdict(Kind::kSource, "toy"),
-              EndsWith("rename it to sink-toy.so"));
+  EXPECT_THAT(Verdict(Kind::kSource, "toy"), EndsWith("rename it to sink-toy.so"));
 }
 
 TEST_F(RegistryTest, RefusesWhatIsNotARegularFile) {
@@ -296,9 +281,7 @@ TEST_F(RegistryTest, RefusesADirectoryWritableByOthers) {
   Put(Toy("good"));
   for (const mode_t mode : {0757, 0775, 01777}) {
     chmod(dir_.c_str(), mode);
-    EXPECT_THAT(Verdict(),
-                HasSubstr("the directory " + dir_ + " is writable by"))
-        << mode;
+    EXPECT_THAT(Verdict(), HasSubstr("the directory " + dir_ + " is writable by")) << mode;
   }
   chmod(dir_.c_str(), 0755);
   EXPECT_EQ(Verdict(), "");
@@ -307,8 +290,7 @@ TEST_F(RegistryTest, RefusesADirectoryWritableByOthers) {
 TEST_F(RegistryTest, RefusesAnAncestorWritableByOthersUnlessSticky) {
   Put(Toy("good"));
   chmod(tree_.path().c_str(), 0777);
-  EXPECT_THAT(Verdict(), HasSubstr("the directory " + tree_.path() +
-                                   " is writable by everybody"));
+  EXPECT_THAT(Verdict(), HasSubstr("the directory " + tree_.path() + " is writable by everybody"));
   chmod(tree_.path().c_str(), 01777);
   EXPECT_EQ(Verdict(), "");
 }
@@ -319,8 +301,7 @@ TEST_F(RegistryTest, RefusesALinkThroughADirectoryWritableByOthers) {
   ASSERT_EQ(symlink("../loose/toy.so", (dir_ + "/sink-toy.so").c_str()), 0);
   EXPECT_EQ(Verdict(), "");
   chmod(loose.c_str(), 0777);
-  EXPECT_THAT(Verdict(), HasSubstr("the directory " + loose +
-                                   " is writable by everybody"));
+  EXPECT_THAT(Verdict(), HasSubstr("the directory " + loose + " is writable by everybody"));
 }
 
 TEST_F(RegistryTest, ADirectoryReachedByALinkIsHeldToTheSameRule) {
@@ -330,8 +311,7 @@ TEST_F(RegistryTest, ADirectoryReachedByALinkIsHeldToTheSameRule) {
   chmod(dir_.c_str(), 01777);
   Registry registry({{link, false}});
   ASSERT_EQ(registry.List().size(), 1u);
-  EXPECT_THAT(registry.List()[0].refusal,
-              HasSubstr("is writable by everybody"));
+  EXPECT_THAT(registry.List()[0].refusal, HasSubstr("is writable by everybody"));
 }
 
 // Root can give a file away; anybody else has one that is not root's.
@@ -339,12 +319,11 @@ TEST_F(RegistryTest, RefusesAnOwnerThatIsNeitherRootNorOneself) {
   const std::string path = Put(Toy("good"));
   if (geteuid() == 0) {
     ASSERT_EQ(chown(path.c_str(), 12345, 12345), 0);
-    EXPECT_THAT(Verdict(), AllOf(HasSubstr(path + " belongs to user 12345"),
-                                 HasSubstr("chown root")));
+    EXPECT_THAT(Verdict(),
+                AllOf(HasSubstr(path + " belongs to user 12345"), HasSubstr("chown root")));
     ASSERT_EQ(chown(path.c_str(), 0, 0), 0);
     ASSERT_EQ(chown(dir_.c_str(), 12345, 12345), 0);
-    EXPECT_THAT(Verdict(),
-                HasSubstr("the directory " + dir_ + " belongs to user 12345"));
+    EXPECT_THAT(Verdict(), HasSubstr("the directory " + dir_ + " belongs to user 12345"));
     return;
   }
   EXPECT_EQ(Verdict(), "") << "oneself is trusted";
@@ -358,22 +337,18 @@ TEST_F(RegistryTest, RefusesOneIdTwiceInADirectoryAndNamesBoth) {
   Registry registry = Here();
   const auto list = registry.List();
   ASSERT_EQ(list.size(), 2u);
-  EXPECT_THAT(list[0].refusal,
-              AllOf(HasSubstr("is the sink toy"), HasSubstr(second)));
-  EXPECT_THAT(list[1].refusal,
-              AllOf(HasSubstr("is the sink toy"), HasSubstr(first)));
+  EXPECT_THAT(list[0].refusal, AllOf(HasSubstr("is the sink toy"), HasSubstr(second)));
+  EXPECT_THAT(list[1].refusal, AllOf(HasSubstr("is the sink toy"), HasSubstr(first)));
   const auto loaded = registry.Load(Kind::kSink, "toy");
   ASSERT_FALSE(loaded);
-  EXPECT_THAT(loaded.error().message,
-              AllOf(StartsWith(second), HasSubstr(first)));
+  EXPECT_THAT(loaded.error().message, AllOf(StartsWith(second), HasSubstr(first)));
 }
 
 TEST_F(RegistryTest, RefusesALinkToAPluginBesideIt) {
   Put(Toy("good"));
   ASSERT_EQ(symlink("sink-toy.so", (dir_ + "/sink-copy.so").c_str()), 0);
-  for (const Candidate &candidate : Here().List())
-    EXPECT_THAT(candidate.refusal, HasSubstr("in the same directory"))
-        << candidate.path;
+  for (const Candidate& candidate : Here().List())
+    EXPECT_THAT(candidate.refusal, HasSubstr("in the same directory")) << candidate.path;
 }
 
 // Else anybody's broken file could take a good plugin out of service.
@@ -409,8 +384,7 @@ TEST_F(RegistryTest, ARefusedFileStillShadows) {
   Registry registry({{dir_, false}, {late, false}});
   const auto loaded = registry.Load(Kind::kSink, "toy");
   ASSERT_FALSE(loaded);
-  EXPECT_THAT(loaded.error().message,
-              StartsWith(dir_ + "/sink-toy.so is a text file"));
+  EXPECT_THAT(loaded.error().message, StartsWith(dir_ + "/sink-toy.so is a text file"));
 }
 
 // ---- the same again ----
@@ -421,10 +395,8 @@ TEST_F(RegistryTest, TheSameFileGivesTheSameObject) {
   const auto first = registry.Load(Kind::kSink, "toy");
   ASSERT_TRUE(first);
   EXPECT_EQ(registry.Load(Kind::kSink, "toy").value(), *first);
-  std::filesystem::last_write_time(
-      path, std::filesystem::file_time_type::clock::now());
-  EXPECT_EQ(registry.Load(Kind::kSink, "toy").value(), *first)
-      << "touched, but the same build";
+  std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now());
+  EXPECT_EQ(registry.Load(Kind::kSink, "toy").value(), *first) << "touched, but the same build";
 }
 
 TEST_F(RegistryTest, AnotherBuildIsLoadedBesideTheFirst) {
@@ -441,8 +413,7 @@ TEST_F(RegistryTest, AnotherBuildIsLoadedBesideTheFirst) {
   EXPECT_EQ(SumOf(**first, 16), 80u);
   EXPECT_EQ(SumOf(**second, 16), 160u);
   Put(Toy("good"));
-  EXPECT_EQ(registry.Load(Kind::kSink, "toy").value(), *first)
-      << "back to the build that is there";
+  EXPECT_EQ(registry.Load(Kind::kSink, "toy").value(), *first) << "back to the build that is there";
 }
 
 TEST_F(RegistryTest, ABrokenReplacementIsRefusedAndTheFirstLivesOn) {
@@ -479,21 +450,18 @@ TEST(LoadCopyTest, FallsBackToTheStateDirectory) {
 TEST(LoadCopyTest, FallsBackToATemporaryDirectory) {
   const Tree tree;
   setenv("TMPDIR", tree.path().c_str(), 1);
-  auto loaded =
-      LoadCopy(Toy("good"), "name", "/p/sink-toy.so", CopyPlace::kFileOnly);
+  auto loaded = LoadCopy(Toy("good"), "name", "/p/sink-toy.so", CopyPlace::kFileOnly);
   unsetenv("TMPDIR");
   ASSERT_TRUE(loaded) << loaded.error().message;
   EXPECT_TRUE(std::filesystem::is_empty(tree.path()));
 }
 
 TEST(LoadCopyTest, ErrorsSpeakOfThePathAndNotOfTheCopy) {
-  for (const CopyPlace place :
-       {CopyPlace::kMemoryThenFile, CopyPlace::kFileOnly}) {
+  for (const CopyPlace place : {CopyPlace::kMemoryThenFile, CopyPlace::kFileOnly}) {
     auto loaded = LoadCopy(Toy("undefined"), "name", "/p/sink-toy.so", place);
     ASSERT_FALSE(loaded);
-    EXPECT_THAT(
-        loaded.error().message,
-        StartsWith("cannot be loaded: undefined symbol: penstock_toy_nowhere"));
+    EXPECT_THAT(loaded.error().message,
+                StartsWith("cannot be loaded: undefined symbol: penstock_toy_nowhere"));
   }
 }
 
@@ -505,5 +473,5 @@ TEST(LoadCopyTest, TheCopyInMemoryIsSealed) {
   EXPECT_NE(write(loaded->fd, "x", 1), 1);
 }
 
-} // namespace
-} // namespace penstock::plugin
+}  // namespace
+}  // namespace penstock::plugin

@@ -87,6 +87,12 @@ static const penstock_option kOptions[] = {
 
 PENSTOCK_DEFINE_NOTE(PENSTOCK_SINK, TOY_ID, TOY_VERSION)
 
+#ifdef TOY_SECOND_NOTE
+#define penstock_note_1 second_note
+PENSTOCK_DEFINE_NOTE(PENSTOCK_SINK, "second", TOY_VERSION)
+#undef penstock_note_1
+#endif
+
 #ifndef TOY_NO_ENTRY
 PENSTOCK_EXPORT const penstock_plugin penstock_plugin_entry = {
     .magic = PENSTOCK_MAGIC,
