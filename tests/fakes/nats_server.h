@@ -108,7 +108,11 @@ class NatsServer {
   void Stop() { End(SIGTERM); }
   // SIGKILL, waits for its end.
   void Kill() { End(SIGKILL); }
-  void Freeze() { kill(pid_, SIGSTOP); }
+  // Returns when it stands still.
+  void Freeze() {
+    kill(pid_, SIGSTOP);
+    waitpid(pid_, nullptr, WUNTRACED);
+  }
   void Thaw() { kill(pid_, SIGCONT); }
   // Used from the next start on, or after Reload().
   void SetConfig(std::string config) {
@@ -157,8 +161,8 @@ class NatsServer {
 
   void End(int signal_number) {
     if (pid_ <= 0) return;
-    kill(pid_, SIGCONT);
     kill(pid_, signal_number);
+    kill(pid_, SIGCONT);
     waitpid(pid_, nullptr, 0);
     pid_ = -1;
   }

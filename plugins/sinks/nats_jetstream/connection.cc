@@ -13,6 +13,7 @@
 #include "ack.h"
 #include "nkey.h"
 #include "stream.h"
+#include "text.h"
 
 namespace penstock::nats_jetstream {
 namespace {
@@ -25,11 +26,7 @@ constexpr int64_t kPingEvery = 10 * kSecond;
 constexpr int64_t kPingTimeoutMs = 10000;
 constexpr int64_t kStreamRetry = 2 * kSecond;
 constexpr unsigned kTcpTimeoutMs = 20000;
-
-std::string LastText(natsStatus status) {
-  const char* text = nats_GetLastError(nullptr);
-  return text != nullptr && *text != '\0' ? text : natsStatus_GetText(status);
-}
+constexpr size_t kAnswerBatch = 256;
 
 void Require(natsStatus status, const std::string& what) {
   if (status != NATS_OK) throw std::runtime_error(what + ": " + LastText(status));
@@ -284,6 +281,21 @@ void Connection::PostNote(Note::Kind kind, std::string text, bool slow) {
   port_->PostNote({kind, id_, std::move(text), slow});
 }
 
+void Connection::ReadIn() {
+  natsConnection* nc = polled();
+  if (nc == nullptr) return;
+  {
+    std::lock_guard lock(gate_mutex_);
+    reading_ = true;
+  }
+  natsConnection_ProcessReadEvent(nc);
+  {
+    std::lock_guard lock(gate_mutex_);
+    reading_ = false;
+  }
+  gate_.notify_one();
+}
+
 void Connection::WatchWrites(bool on) {
   std::lock_guard lock(mutex_);
   if (fd_ >= 0) port_->WatchWrites(fd_, id_, on);
@@ -380,21 +392,33 @@ void Connection::OnError(natsConnection*, natsSubscription*, natsStatus status, 
   if (status == NATS_NOT_PERMITTED) self->PostNote(Note::kNotAllowed, LastText(status));
 }
 
-void Connection::OnAnswer(natsConnection*, natsSubscription*, natsMsg* msg, void* closure) {
-  const auto& self = *static_cast<std::shared_ptr<Connection>*>(closure);
+void Connection::OnAnswer(natsConnection*, natsSubscription* sub, natsMsg* msg, void* closure) {
+  auto& self = **static_cast<std::shared_ptr<Connection>*>(closure);
+  if (self.batch_.empty()) {
+    std::unique_lock lock(self.gate_mutex_);
+    self.gate_.wait(lock, [&self] { return !self.reading_; });
+  }
   const std::string_view subject = natsMsg_GetSubject(msg);
   Answer answer{0, msg, false};
-  if (subject.size() < kReplyTokenSize ||
-      !ReadReplyToken(subject.substr(subject.size() - kReplyTokenSize), &answer.key)) {
+  if (subject.size() >= kReplyTokenSize &&
+      ReadReplyToken(subject.substr(subject.size() - kReplyTokenSize), &answer.key)) {
+    const auto size = static_cast<size_t>(natsMsg_GetDataLength(msg));
+    answer.plain = IsPlainAck(std::string_view(size == 0 ? "" : natsMsg_GetData(msg), size));
+    self.batch_.push_back(answer);
+  } else {
     natsMsg_Destroy(msg);
+  }
+  uint64_t waiting = 0;
+  if (self.batch_.size() < kAnswerBatch && natsSubscription_QueuedMsgs(sub, &waiting) == NATS_OK &&
+      waiting > 0) {
     return;
   }
-  const auto size = static_cast<size_t>(natsMsg_GetDataLength(msg));
-  answer.plain = IsPlainAck(std::string_view(size == 0 ? "" : natsMsg_GetData(msg), size));
-  self->port_->PostAnswer(answer);
+  self.port_->PostAnswers(&self.batch_);
 }
 
 void Connection::OnAnswersEnded(void* closure) {
+  auto& self = **static_cast<std::shared_ptr<Connection>*>(closure);
+  self.port_->PostAnswers(&self.batch_);
   delete static_cast<std::shared_ptr<Connection>*>(closure);
 }
 

@@ -46,6 +46,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   natsConnection* polled() const { return polled_.load(std::memory_order_acquire); }
   bool wants_write() const { return wants_write_.load(std::memory_order_acquire); }
   void WatchWrites(bool on);
+  // Reads what has arrived. nats.c gives each answer to a thread of its own, waking it for every
+  // one that finds it idle; so that thread is held at its first until the whole read is through,
+  // and then has them all to itself.
+  void ReadIn();
   const std::string& reply_prefix() const { return reply_prefix_; }  // "_INBOX.xxxx."
   // After the end: what nats.c says of it.
   std::string LastError() const;
@@ -94,6 +98,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   std::atomic<natsConnection*> polled_{nullptr};
   std::atomic<bool> wants_write_{false};
+
+  std::mutex gate_mutex_;
+  std::condition_variable gate_;
+  bool reading_ = false;
+  std::vector<Answer> batch_;  // the answers' thread's
 
   mutable std::mutex mutex_;  // never held while nats.c is called
   std::condition_variable changed_;

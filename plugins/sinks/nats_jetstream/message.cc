@@ -108,7 +108,11 @@ natsStatus MessageWriter::Write(natsConnection* nc, const penstock_message& mess
   natsStatus status = natsMsg_Create(&msg, subject_.c_str(), reply, payload, size);
   if (status == NATS_OK) status = SetHeaders(msg, message, expected_id);
   if (status == NATS_OK) status = natsConnection_PublishMsg(nc, msg);
-  if (msg != nullptr) trash->Add(msg, message.payload.len);
+  if (msg == nullptr) return status;
+  // nats.c frees a message on another thread, which then fights with this one over the allocator;
+  // the header's many small pieces are freed here.
+  natsMsgHeader_Delete(msg, kMsgId.data());
+  trash->Add(msg, message.payload.len);
   return status;
 }
 

@@ -34,7 +34,7 @@ class Trash {
   }
 
  private:
-  static constexpr size_t kMostMessages = 256, kMostBytes = 256 * 1024;
+  static constexpr size_t kMostMessages = 1024, kMostBytes = 256 * 1024;
   std::vector<natsMsg*> messages_;
   size_t bytes_ = 0;
 };

@@ -33,11 +33,13 @@ Port::~Port() {
   close(wake_fd_);
 }
 
-void Port::PostAnswer(const Answer& answer) {
+void Port::PostAnswers(std::vector<Answer>* answers) {
+  if (answers->empty()) return;
   {
     std::lock_guard lock(mutex_);
-    answers_.push_back(answer);
+    answers_.insert(answers_.end(), answers->begin(), answers->end());
   }
+  answers->clear();
   Wake();
 }
 

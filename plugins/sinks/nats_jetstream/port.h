@@ -44,7 +44,7 @@ class Port {
   Port& operator=(const Port&) = delete;
 
   // Any thread.
-  void PostAnswer(const Answer& answer);
+  void PostAnswers(std::vector<Answer>* answers);  // empties it
   void PostNote(Note note);
   void Wake();
 

@@ -143,6 +143,7 @@ class Publisher {
   std::vector<uint32_t> free_;
   std::deque<SlotRef> queued_;
   uint32_t oldest_ = kNone, newest_ = kNone;
+  size_t in_flight_ = 0;
   std::map<uint32_t, Lane> lanes_;  // strict ones
   std::vector<Answer> answers_;
   std::vector<Note> notes_;

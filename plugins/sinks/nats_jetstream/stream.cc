@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "text.h"
+
 namespace penstock::nats_jetstream {
 namespace {
 
@@ -15,8 +17,7 @@ struct JsDeleter {
 using Info = std::unique_ptr<jsStreamInfo, JsDeleter>;
 
 std::string Reason(natsStatus status, jsErrCode code) {
-  const char* text = nats_GetLastError(nullptr);
-  std::string out = text != nullptr && *text != '\0' ? text : natsStatus_GetText(status);
+  std::string out = LastText(status);
   if (code != 0) out += " (JetStream error " + std::to_string(static_cast<int>(code)) + ")";
   return out;
 }
