@@ -4,6 +4,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -93,6 +94,15 @@ bool InDirectories(const std::string& name, const std::vector<std::string>& dire
   return false;
 }
 
+// A sanitizer's runtime that is not there from the process's start ends the process when it is
+// loaded.
+bool IsSanitizer(const std::string& name) {
+  constexpr std::string_view kRuntimes[] = {"libasan.so", "libtsan.so", "liblsan.so",
+                                            "libhwasan.so"};
+  return std::any_of(std::begin(kRuntimes), std::end(kRuntimes),
+                     [&](std::string_view runtime) { return name.starts_with(runtime); });
+}
+
 }  // namespace
 
 LibraryPaths LibraryPaths::OfSystem() {
@@ -111,6 +121,10 @@ std::string MissingLibraries(const ElfFacts& facts, const LibraryPaths& paths) {
   std::set<std::string> cached;
   bool cache_read = false;
   for (const std::string& name : facts.needed) {
+    if (IsSanitizer(name) && !IsLoaded(name)) {
+      return "is built with a sanitizer (" + Printable(name) +
+             "), which would end a process that is built without; build it without -fsanitize";
+    }
     if (name.find('/') != name.npos) {
       if (name[0] != '/' || access(name.c_str(), R_OK) != 0) missing.push_back(name);
       continue;

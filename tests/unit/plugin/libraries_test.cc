@@ -44,6 +44,11 @@ TEST(Libraries, FindsWhatIsInTheRunPathAndInTheSystemsDirectories) {
   EXPECT_NE(MissingLibraries(facts, Nowhere()), "");
 }
 
+TEST(Libraries, RefusesASanitizerThatTheProcessLacks) {
+  EXPECT_THAT(MissingLibraries(Needs({"libhwasan.so.99"}), LibraryPaths::OfSystem()),
+              HasSubstr("is built with a sanitizer (libhwasan.so.99)"));
+}
+
 TEST(Libraries, TakesOnlyAbsolutePathsThatAreThere) {
   const Tree tree;
   const std::string path = tree.Put("libabsent.so.3", {1});
