@@ -80,5 +80,5 @@ class Gateway(Process):
             assert ledger.pending == 0, f"{route}: {ledger}"
         return self
 
-    def wait_for_sink(self, sink, state="ready", timeout=30.0):
-        self.wait_for(rf"sink {re.escape(sink)}: {state}", timeout)
+    def wait_for_sink(self, sink, state="ready", timeout=30.0, since=0):
+        self.wait_for(rf"sink {re.escape(sink)}: {state}", timeout, since)

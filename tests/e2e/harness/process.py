@@ -78,10 +78,14 @@ class Process:
     def tail(self, lines=25):
         return f"{self.name}:\n" + "\n".join(self.text().splitlines()[-lines:])
 
-    def wait_for(self, pattern, timeout=30.0):
+    def written(self):
+        """How much the program has written: for wait_for(since)."""
+        return len(self.text())
+
+    def wait_for(self, pattern, timeout=30.0, since=0):
         """The match of pattern in what the program has written."""
         def look():
-            found = re.search(pattern, self.text(), re.MULTILINE)
+            found = re.search(pattern, self.text()[since:], re.MULTILINE)
             assert found or self.runs(), f"{self.name} ended before {pattern!r}\n{self.tail()}"
             return found
         return wait_until(look, lambda: f"{pattern!r} from {self.tail()}", timeout)
