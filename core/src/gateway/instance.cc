@@ -111,10 +111,15 @@ void Instance::ReportState(const penstock_host* host, int32_t state, penstock_st
   Instance* self = Of(host);
   std::lock_guard lock(self->state_mutex_);
   if (self->state_ != state) {
-    self->state_ = state;
-    const auto level = state == PENSTOCK_STATE_READY ? log::Level::kInfo : log::Level::kWarn;
-    const std::string why = text.len == 0 ? "" : ": " + std::string(View(text));
-    log::Write(level, self->component_, StateName(state) + why);
+    const int32_t before = std::exchange(self->state_, state);
+    const bool trouble = state == PENSTOCK_STATE_FAILED ||
+                         (state == PENSTOCK_STATE_CONNECTING && before == PENSTOCK_STATE_READY);
+    const std::string_view name = StateName(state);
+    const bool says_it = View(text).substr(0, name.size()) == name;
+    std::string line(says_it ? std::string_view() : name);
+    if (!says_it && text.len > 0) line += ": ";
+    log::Write(trouble ? log::Level::kWarn : log::Level::kInfo, self->component_,
+               line.append(View(text)));
   }
   self->OnState(state, View(text));
 }
