@@ -1,7 +1,6 @@
 #include "gateway/prepare.h"
 
 #include <algorithm>
-#include <set>
 
 namespace penstock::gateway {
 namespace {
@@ -40,6 +39,7 @@ class CheckReport {
 template <typename TableConfig>
 void PreparePart(plugin::Kind kind, const TableConfig& table, plugin::Registry* registry,
                  std::vector<Part<TableConfig>>* parts, std::vector<Finding>* findings) {
+  if (table.plugin.empty()) return;  // already a finding
   auto loaded = registry->Load(kind, table.plugin);
   if (!loaded) {
     findings->push_back({Severity::kError, table.where, loaded.error().message});
@@ -102,28 +102,6 @@ void CheckSharedIds(const Prepared& prepared, std::vector<Finding>* findings) {
   }
 }
 
-void CheckSkip(const config::Config& config, std::vector<Finding>* findings) {
-  for (const config::SinkConfig& sink : config.sinks) {
-    if (sink.when_behind != config::WhenBehind::kSkip) continue;
-    if (sink.max_behind.events == 0 && sink.max_behind.bytes == 0 && sink.max_behind.age.count() == 0) {
-      findings->push_back({Severity::kError, sink.where,
-                           "sink \"" + sink.name +
-                               "\": when_behind = \"skip\" needs max_behind = { events, bytes or age }"});
-    }
-  }
-}
-
-void CheckUse(const config::Config& config, std::vector<Finding>* findings) {
-  std::set<std::string_view> read;
-  for (const config::SinkConfig& sink : config.sinks) read.insert(sink.from.begin(), sink.from.end());
-  for (const config::SourceConfig& source : config.sources) {
-    if (read.count(source.name) > 0) continue;
-    findings->push_back({Severity::kError, source.where,
-                         "no sink reads source \"" + source.name +
-                             "\"; name it in a sink's from, or remove the source"});
-  }
-}
-
 }  // namespace
 
 bool Prepared::ok() const {
@@ -134,10 +112,9 @@ bool Prepared::ok() const {
 std::unique_ptr<Prepared> Prepare(const CommandOptions& options) {
   auto prepared = std::make_unique<Prepared>();
   config::Loaded loaded = config::Load(options.config_file);
-  const bool readable = loaded.ok();
   prepared->config = std::move(loaded.config);
   prepared->findings = std::move(loaded.findings);
-  if (!readable) return prepared;
+  if (!loaded.complete) return prepared;
 
   std::vector<plugin::Directory> directories;
   for (const std::string& path : options.plugin_dirs) directories.push_back({path, false});
@@ -151,9 +128,8 @@ std::unique_ptr<Prepared> Prepare(const CommandOptions& options) {
     PreparePart(plugin::Kind::kSource, source, &registry, &prepared->sources, findings);
   for (const auto& sink : prepared->config.sinks)
     PreparePart(plugin::Kind::kSink, sink, &registry, &prepared->sinks, findings);
-  CheckUse(prepared->config, findings);
-  CheckSkip(prepared->config, findings);
   CheckSharedIds(*prepared, findings);
+  config::Sort(loaded.files, findings);
   return prepared;
 }
 
