@@ -45,6 +45,11 @@ constexpr int32_t kTtlDisabled = 10166;
 constexpr int32_t kStoreFailed = 10077;
 constexpr int32_t kNoResponders = 503;
 
+constexpr std::string_view kEarlierFailed = "an earlier event of the same source failed";
+constexpr std::string_view kOtherLast =
+    "the stream's last message is not the one that this source sent last, so the events in flight "
+    "behind it are sent again";
+
 int64_t Now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
@@ -422,7 +427,7 @@ void Publisher::HandleSlot(uint32_t index, int64_t now) {
   }
   Lane& lane = lanes_[slot.lane];
   if (slot.resume) {
-    lane.broken = false;
+    lane.broken = lane.unblamed = false;
     lane.chain_id = lane.delivered_id;
   }
   if (HoldBack(lane, index, now)) return;
@@ -436,8 +441,7 @@ void Publisher::HandleSlot(uint32_t index, int64_t now) {
 bool Publisher::HoldBack(Lane& lane, uint32_t index, int64_t now) {
   Slot& slot = slots_[index];
   if (lane.broken) {
-    Settle(index, PENSTOCK_RETRY, "an earlier event of the same source failed", 0,
-           PENSTOCK_RECEIPT_FOLLOWER);
+    Settle(index, PENSTOCK_RETRY, kEarlierFailed, 0, PENSTOCK_RECEIPT_FOLLOWER);
     return true;
   }
   // Without an id there is no chain, and what went in single file goes on so until nothing is left.
@@ -559,8 +563,9 @@ bool Publisher::HandleChainError(uint32_t index, const Ack& ack, int64_t now) {
   while (!lane.unsettled.empty() && !Valid(lane.unsettled.front())) lane.unsettled.pop_front();
   const bool first = !lane.unsettled.empty() && lane.unsettled.front().slot == index;
   if (lane.broken || !first) {
-    Settle(index, PENSTOCK_RETRY, "an earlier event of the same source failed", ack.code,
-           PENSTOCK_RECEIPT_FOLLOWER);
+    const bool blame = std::exchange(lane.unblamed, false);
+    Settle(index, PENSTOCK_RETRY, blame ? kOtherLast : kEarlierFailed, ack.code,
+           blame ? 0 : PENSTOCK_RECEIPT_FOLLOWER);
     return true;
   }
   // Everything before it is settled, so it may follow whatever is last now: the stream is new, or
@@ -572,6 +577,7 @@ bool Publisher::HandleChainError(uint32_t index, const Ack& ack, int64_t now) {
   --lane.in_flight;
   const bool behind = lane.in_flight > 0;
   Publish(index, {}, now);
+  lane.unblamed = behind && !lane.broken;
   lane.broken = lane.broken || behind;
   return true;
 }
@@ -651,8 +657,7 @@ void Publisher::ReleaseHeld(Lane& lane, int64_t now) {
     std::deque<SlotRef> held;
     held.swap(lane.held);
     for (const SlotRef& ref : held) {
-      Settle(ref.slot, PENSTOCK_RETRY, "an earlier event of the same source failed", 0,
-             PENSTOCK_RECEIPT_FOLLOWER);
+      Settle(ref.slot, PENSTOCK_RETRY, kEarlierFailed, 0, PENSTOCK_RECEIPT_FOLLOWER);
     }
     return;
   }

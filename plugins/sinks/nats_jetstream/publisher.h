@@ -71,6 +71,7 @@ class Publisher {
     std::string chain_id;      // of the last message published
     std::string delivered_id;  // of the last message delivered
     bool broken = false;       // one failed: all until RESUME fail too
+    bool unblamed = false;     // it broke without a failure: the next to fail says why
     std::deque<SlotRef> unsettled;
     std::deque<SlotRef> held;  // single file: waiting for the one in flight
     uint32_t in_flight = 0;

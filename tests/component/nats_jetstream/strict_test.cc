@@ -134,6 +134,25 @@ TEST(NatsJetStreamStrict, KeepsOrderThroughAFullStream) {
   EXPECT_EQ(all, Expected(500));
 }
 
+TEST(NatsJetStreamStrict, NamesTheReasonWhenTheChainBreaksInMidWindow) {
+  NatsServer server;
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>");
+  Running run(With(server));
+  EXPECT_EQ(run.Send(Message("t.a", "0", "0"), 0, kStrict).outcome, PENSTOCK_DELIVERED);
+  bus.Publish("t.other", "other");
+  std::vector<FakeMessage> batch;
+  for (const char* id : {"1", "2", "3"}) batch.push_back(Message("t.a", id, id));
+  const std::vector<uint64_t> tokens = run.sink.Submit(std::move(batch), 0, kStrict);
+  ASSERT_TRUE(run.host.WaitReceipts(4));
+  EXPECT_EQ(run.host.receipt(tokens[0]).outcome, PENSTOCK_DELIVERED);
+  EXPECT_EQ(run.host.receipt(tokens[1]).outcome, PENSTOCK_RETRY);
+  EXPECT_EQ(run.host.receipt(tokens[1]).flags, 0u) << "a lane of followers alone has no reason";
+  EXPECT_EQ(run.host.receipt(tokens[2]).outcome, PENSTOCK_RETRY);
+  EXPECT_EQ(run.host.receipt(tokens[2]).flags, static_cast<uint32_t>(PENSTOCK_RECEIPT_FOLLOWER));
+  EXPECT_EQ(run.host.metric("nats_chain_breaks_total"), 1u);
+}
+
 TEST(NatsJetStreamStrict, GoesOneAtATimeBesideAnotherWriter) {
   NatsServer server;
   Bus bus(server.url());
