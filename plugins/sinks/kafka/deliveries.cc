@@ -20,6 +20,15 @@ bool FailsForOneRecord(rd_kafka_resp_err_t error) {
   return error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE || error == RD_KAFKA_RESP_ERR_INVALID_RECORD;
 }
 
+int32_t LevelOf(int syslog_level, std::string_view facility, std::string_view text) {
+  constexpr int kNotice = 5, kDebug = 7;
+  // Lost connections and waiting for a producer id are in the sink's state; here they are detail.
+  const bool detail = facility == "FAIL" || facility == "ERROR" || facility == "GETPID" ||
+                      text.find("enable.gapless.guarantee is experimental") != text.npos;
+  if (syslog_level >= kDebug || detail) return PENSTOCK_LOG_DEBUG;
+  return syslog_level >= kNotice ? PENSTOCK_LOG_INFO : PENSTOCK_LOG_WARN;
+}
+
 template <typename F>
 void ForEachMessage(rd_kafka_event_t* event, F&& f) {
   std::array<const rd_kafka_message_t*, 256> messages;
@@ -151,11 +160,7 @@ void KafkaSink::OnError(rd_kafka_resp_err_t error, std::string_view text) {
 }
 
 void KafkaSink::OnLog(int level, std::string_view facility, std::string_view text) {
-  constexpr int kSyslogDebug = 7;
-  // Lost connections are in the sink's state; here they are detail.
-  const int32_t kept = level >= kSyslogDebug || facility == "FAIL" || facility == "ERROR"
-                           ? PENSTOCK_LOG_DEBUG
-                           : (level >= 5 ? PENSTOCK_LOG_INFO : PENSTOCK_LOG_WARN);
+  const int32_t kept = LevelOf(level, facility, text);
   if (!host().Logs(kept)) return;
   uint64_t held_back = 0;
   if (!log_filter_.Allow(Clock::now(), &held_back)) return;

@@ -14,7 +14,7 @@ using std::chrono::seconds;
 
 constexpr milliseconds kProbeEvery{250};
 constexpr milliseconds kShortPatience{1000}, kLongPatience{4000};
-constexpr milliseconds kTopicPatience{2000};
+constexpr milliseconds kTopicPatience{2000}, kLimitPatience{1000};
 constexpr int kTopicTries = 20;
 constexpr milliseconds kTopicTryEvery{100};
 constexpr seconds kSilence{10};  // without a report, although events are on their way
@@ -140,13 +140,13 @@ void KafkaSink::OpenForBusiness(int brokers) {
   bool owed = false;
   {
     std::lock_guard lock(mutex_);
+    if (phase_ == Phase::kStopped || phase_ == Phase::kBroken) return;
     connected_ = true;
     trouble_.clear();
     auth_failed_ = false;
     if (phase_ == Phase::kPaused) phase_ = Phase::kOpen;
     if (phase_ == Phase::kOpen && !ProducerFits()) phase_ = Phase::kDraining;
     if (phase_ == Phase::kOpen) owed = std::exchange(refused_, false);
-    if (phase_ == Phase::kStopped || phase_ == Phase::kBroken) return;
   }
   Report(PENSTOCK_STATE_READY, std::to_string(brokers) + (brokers == 1 ? " broker" : " brokers"));
   if (owed) ReadyForMore();
@@ -176,7 +176,7 @@ KafkaSink::TopicFacts KafkaSink::AskFacts(const std::string& name, bool wait_for
   facts.partitions = answer.error == RD_KAFKA_RESP_ERR_NO_ERROR ? answer.partitions : 0;
   if (facts.partitions > 0)
     facts.limit =
-        AskLimit(producer_->handle(), name, kTopicPatience, [this] { return Stopping(); });
+        AskLimit(producer_->handle(), name, kLimitPatience, [this] { return Stopping(); });
   return facts;
 }
 

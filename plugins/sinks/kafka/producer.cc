@@ -57,8 +57,9 @@ void Producer::Handle(rd_kafka_event_t* event) {
       events_->OnDeliveries(event);
       break;
     case RD_KAFKA_EVENT_ERROR: {
+      // The event names the cause in place of _FATAL: ask the producer itself whether it is broken.
       const rd_kafka_resp_err_t error = rd_kafka_event_error(event);
-      if (error == RD_KAFKA_RESP_ERR__FATAL) {
+      if (rd_kafka_fatal_error(handle_, nullptr, 0) != RD_KAFKA_RESP_ERR_NO_ERROR) {
         std::array<char, 512> text{};
         const rd_kafka_resp_err_t cause = rd_kafka_fatal_error(handle_, text.data(), text.size());
         events_->OnFatal(cause, text.data());

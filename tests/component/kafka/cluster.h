@@ -1,0 +1,165 @@
+// What the Kafka tests ask of a cluster beside the sink: topics, their settings, and what they
+// hold.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <librdkafka/rdkafka.h>
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace penstock::kafka_tests {
+
+struct Record {
+  int32_t partition = 0;
+  int64_t offset = 0;
+  std::string key, value;
+  bool has_key = false, has_value = false;
+  std::map<std::string, std::string> headers;
+};
+
+using Settings = std::map<std::string, std::string>;
+
+inline rd_kafka_t* NewClient(rd_kafka_type_t type, const Settings& settings) {
+  rd_kafka_conf_t* conf = rd_kafka_conf_new();
+  char text[512];
+  for (const auto& [key, value] : settings)
+    if (rd_kafka_conf_set(conf, key.c_str(), value.c_str(), text, sizeof text) != RD_KAFKA_CONF_OK)
+      throw std::runtime_error(text);
+  rd_kafka_t* client = rd_kafka_new(type, conf, text, sizeof text);
+  if (client == nullptr) throw std::runtime_error(text);
+  return client;
+}
+
+class Cluster {
+ public:
+  explicit Cluster(const std::string& bootstrap)
+      : bootstrap_(bootstrap),
+        admin_(NewClient(RD_KAFKA_PRODUCER, {{"bootstrap.servers", bootstrap}}), rd_kafka_destroy),
+        queue_(rd_kafka_queue_new(admin_.get()), rd_kafka_queue_destroy) {}
+
+  void CreateTopic(const std::string& name, int partitions, const Settings& settings = {}) {
+    char text[512];
+    rd_kafka_NewTopic_t* topic =
+        rd_kafka_NewTopic_new(name.c_str(), partitions, 1, text, sizeof text);
+    for (const auto& [key, value] : settings)
+      rd_kafka_NewTopic_set_config(topic, key.c_str(), value.c_str());
+    rd_kafka_CreateTopics(admin_.get(), &topic, 1, nullptr, queue_.get());
+    rd_kafka_NewTopic_destroy(topic);
+    Await([](rd_kafka_event_t* event) {
+      size_t n = 0;
+      const auto* topics =
+          rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
+      return n == 1 ? rd_kafka_topic_result_error(topics[0]) : RD_KAFKA_RESP_ERR__FAIL;
+    });
+  }
+
+  void Alter(const std::string& topic, const Settings& settings) {
+    rd_kafka_ConfigResource_t* resource =
+        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str());
+    for (const auto& [key, value] : settings)
+      rd_kafka_ConfigResource_set_config(resource, key.c_str(), value.c_str());
+    rd_kafka_AlterConfigs(admin_.get(), &resource, 1, nullptr, queue_.get());
+    rd_kafka_ConfigResource_destroy(resource);
+    Await([](rd_kafka_event_t* event) {
+      size_t n = 0;
+      const auto* resources =
+          rd_kafka_AlterConfigs_result_resources(rd_kafka_event_AlterConfigs_result(event), &n);
+      return n == 1 ? rd_kafka_ConfigResource_error(resources[0]) : RD_KAFKA_RESP_ERR__FAIL;
+    });
+  }
+
+  // An access rule on a topic for one user.
+  void Forbid(const std::string& user, const std::string& topic) {
+    char text[512];
+    rd_kafka_AclBinding_t* acl = rd_kafka_AclBinding_new(
+        RD_KAFKA_RESOURCE_TOPIC, topic.c_str(), RD_KAFKA_RESOURCE_PATTERN_LITERAL,
+        ("User:" + user).c_str(), "*", RD_KAFKA_ACL_OPERATION_WRITE,
+        RD_KAFKA_ACL_PERMISSION_TYPE_DENY, text, sizeof text);
+    rd_kafka_CreateAcls(admin_.get(), &acl, 1, nullptr, queue_.get());
+    rd_kafka_AclBinding_destroy(acl);
+    Await([](rd_kafka_event_t* event) {
+      size_t n = 0;
+      const auto* acls =
+          rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(event), &n);
+      const rd_kafka_error_t* error = n == 1 ? rd_kafka_acl_result_error(acls[0]) : nullptr;
+      return error == nullptr ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_error_code(error);
+    });
+  }
+
+  // All that the topic's partitions hold now, by partition and offset.
+  std::vector<Record> ReadAll(const std::string& topic, int partitions = 1) {
+    const std::unique_ptr<rd_kafka_t, void (*)(rd_kafka_t*)> reader(
+        NewClient(RD_KAFKA_CONSUMER, {{"bootstrap.servers", bootstrap_},
+                                      {"group.id", "reader"},
+                                      {"check.crcs", "true"},
+                                      {"enable.partition.eof", "true"},
+                                      {"enable.auto.commit", "false"}}),
+        rd_kafka_destroy);
+    rd_kafka_poll_set_consumer(reader.get());
+    rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(partitions);
+    for (int i = 0; i < partitions; ++i)
+      rd_kafka_topic_partition_list_add(list, topic.c_str(), i)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_assign(reader.get(), list);
+    rd_kafka_topic_partition_list_destroy(list);
+    std::map<std::pair<int32_t, int64_t>, Record> sorted;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    for (int at_end = 0; at_end < partitions;) {
+      if (std::chrono::steady_clock::now() > end) throw std::runtime_error("cannot read " + topic);
+      rd_kafka_message_t* message = rd_kafka_consumer_poll(reader.get(), 1000);
+      if (message == nullptr) continue;
+      if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) ++at_end;
+      if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+        sorted[{message->partition, message->offset}] = ToRecord(*message);
+      rd_kafka_message_destroy(message);
+    }
+    rd_kafka_consumer_close(reader.get());
+    std::vector<Record> out;
+    for (auto& [place, record] : sorted) out.push_back(std::move(record));
+    return out;
+  }
+
+ private:
+  static Record ToRecord(const rd_kafka_message_t& message) {
+    Record out;
+    out.partition = message.partition;
+    out.offset = message.offset;
+    out.has_key = message.key != nullptr;
+    out.has_value = message.payload != nullptr;
+    if (out.has_key) out.key.assign(static_cast<const char*>(message.key), message.key_len);
+    if (out.has_value) out.value.assign(static_cast<const char*>(message.payload), message.len);
+    rd_kafka_headers_t* headers = nullptr;
+    if (rd_kafka_message_headers(&message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      const char* name = nullptr;
+      const void* value = nullptr;
+      size_t size = 0;
+      for (size_t i = 0;
+           rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+           ++i)
+        out.headers[name].assign(static_cast<const char*>(value), size);
+    }
+    return out;
+  }
+
+  void Await(const std::function<rd_kafka_resp_err_t(rd_kafka_event_t*)>& result) {
+    rd_kafka_event_t* event = rd_kafka_queue_poll(queue_.get(), 30000);
+    rd_kafka_resp_err_t error =
+        event == nullptr ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(event);
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) error = result(event);
+    if (event != nullptr) rd_kafka_event_destroy(event);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+      throw std::runtime_error(std::string("admin: ") + rd_kafka_err2str(error));
+  }
+
+  const std::string bootstrap_;
+  std::unique_ptr<rd_kafka_t, void (*)(rd_kafka_t*)> admin_;
+  std::unique_ptr<rd_kafka_queue_t, void (*)(rd_kafka_queue_t*)> queue_;
+};
+
+}  // namespace penstock::kafka_tests

@@ -1,0 +1,312 @@
+// The error matrix, against librdkafka's mock cluster. The mock knows neither the limits of topics
+// nor sequence numbers: those are tried against the real broker.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+
+#include "cluster.h"
+#include "fakes/fake_sink_host.h"
+
+namespace penstock::kafka_tests {
+namespace {
+
+using fakes::FakeMessage;
+using fakes::FakeReceipt;
+using fakes::FakeSink;
+using fakes::FakeSinkHost;
+using fakes::Map;
+using fakes::Values;
+using testing::HasSubstr;
+
+constexpr int16_t kProduce = 0;
+constexpr int16_t kInitProducerId = 22;
+
+// One mock broker for all cases: to end one takes a second.
+class Mock {
+ public:
+  Mock()
+      : owner_(NewClient(RD_KAFKA_PRODUCER, {}), rd_kafka_destroy),
+        cluster_(rd_kafka_mock_cluster_new(owner_.get(), 1), rd_kafka_mock_cluster_destroy) {
+    rd_kafka_mock_topic_create(cluster_.get(), "t", 1, 1);
+  }
+  rd_kafka_mock_cluster_t* get() const { return cluster_.get(); }
+
+ private:
+  const std::unique_ptr<rd_kafka_t, void (*)(rd_kafka_t*)> owner_;
+  const std::unique_ptr<rd_kafka_mock_cluster_t, void (*)(rd_kafka_mock_cluster_t*)> cluster_;
+};
+
+class MockKafka : public testing::Test {
+ protected:
+  MockKafka() {
+    for (const int16_t api : {kProduce, kInitProducerId})
+      rd_kafka_mock_clear_request_errors(mock_.get(), api);
+    rd_kafka_mock_broker_set_up(mock_.get(), 1);
+  }
+  // The topic depends on the event, so that the sink does not ask for its limit before it opens:
+  // the mock never answers that.
+  Values With(Map client = {}, Values more = {}) const {
+    client.emplace_back("bootstrap.servers", rd_kafka_mock_cluster_bootstraps(mock_.get()));
+    more.emplace("client", client);
+    more.emplace("topic", "{subject}");
+    return more;
+  }
+  static std::vector<FakeMessage> Some(int n, const std::string& topic = "t") {
+    std::vector<FakeMessage> out;
+    for (int i = 0; i < n; ++i)
+      out.push_back({.payload = std::to_string(i), .templates = {topic, ""}});
+    return out;
+  }
+  template <typename... Errors>
+  void Fail(int16_t api, Errors... errors) {
+    rd_kafka_mock_push_request_errors(mock_.get(), api, sizeof...(errors), errors...);
+  }
+
+  const penstock_plugin& plugin_ = fakes::LoadPlugin(PENSTOCK_SINK_FILE);
+  const Mock& mock_ = Shared();
+
+ private:
+  static const Mock& Shared() {
+    static const Mock mock;
+    return mock;
+  }
+};
+
+// What happens to one batch of ten that meets the error once.
+struct Case {
+  rd_kafka_resp_err_t error;
+  int32_t outcome;
+};
+void PrintTo(const Case& c, std::ostream* out) { *out << rd_kafka_err2name(c.error); }
+
+class Matrix : public MockKafka, public testing::WithParamInterface<Case> {};
+
+TEST_P(Matrix, GivesTheRightOutcome) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With());
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  Fail(kProduce, GetParam().error);
+  sink.Submit(Some(10));
+  ASSERT_TRUE(host.WaitReceipts(10));
+  EXPECT_EQ(host.count(GetParam().outcome), 10u) << host.receipts()[0].reason;
+  if (GetParam().outcome == PENSTOCK_DELIVERED) return;
+  EXPECT_EQ(host.receipts()[0].code, GetParam().error);
+  EXPECT_THAT(host.receipts()[0].reason, HasSubstr("topic t: "));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Errors, Matrix,
+    testing::Values(Case{RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, PENSTOCK_DELIVERED},
+                    Case{RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, PENSTOCK_DELIVERED},
+                    Case{RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, PENSTOCK_DELIVERED},
+                    Case{RD_KAFKA_RESP_ERR__TRANSPORT, PENSTOCK_DELIVERED},
+                    Case{RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER, PENSTOCK_DELIVERED},
+                    Case{RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, PENSTOCK_REJECTED},
+                    Case{RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, PENSTOCK_RETRY},
+                    Case{RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, PENSTOCK_RETRY},
+                    Case{RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, PENSTOCK_RETRY},
+                    Case{RD_KAFKA_RESP_ERR_INVALID_RECORD, PENSTOCK_REJECTED}),
+    [](const auto& one) { return std::string(rd_kafka_err2name(one.param.error)); });
+
+TEST_F(MockKafka, ARefusedBatchIsSentAgainInSmallerOnesUntilTheCulpritIsAlone) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With());
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  const auto too_large = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+  Fail(kProduce, too_large);
+  sink.Submit(Some(10));
+  ASSERT_TRUE(host.WaitReceipts(10));
+  EXPECT_EQ(host.count(PENSTOCK_RETRY), 10u);
+  EXPECT_THAT(host.receipts()[0].reason, HasSubstr("refused together with 9 others"));
+  ASSERT_TRUE(host.WaitText("batches get smaller"));
+  // With no record alone above the limit, only what is refused alone is rejected.
+  Fail(kProduce, too_large);
+  const uint64_t alone = sink.Submit({.payload = "x", .templates = {"t", ""}});
+  ASSERT_TRUE(host.WaitReceipts(11));
+  EXPECT_EQ(host.receipt(alone).outcome, PENSTOCK_REJECTED);
+  EXPECT_EQ(host.metric("batches_refused_total"), 2u);
+}
+
+TEST_F(MockKafka, AFatalErrorMakesANewProducer) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With());
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  sink.Submit(Some(10));
+  ASSERT_TRUE(host.WaitReceipts(10));
+  Fail(kProduce, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+  sink.Submit(Some(10));
+  ASSERT_TRUE(host.WaitReceipts(20));
+  ASSERT_TRUE(host.WaitText("making a new producer"));
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  EXPECT_EQ(host.count(PENSTOCK_DELIVERED), 10u);
+  EXPECT_EQ(host.count(PENSTOCK_UNKNOWN), 10u);
+  sink.Submit(Some(10));
+  ASSERT_TRUE(host.WaitReceipts(30));
+  EXPECT_EQ(host.count(PENSTOCK_DELIVERED), 20u);
+  EXPECT_EQ(host.metric("producers_made_total"), 2u);
+}
+
+TEST_F(MockKafka, StrictLanesStopAtTheFirstFailureUntilResumed) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With({}, {{"topic", "t"}}));
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  const uint32_t resume = PENSTOCK_BATCH_STRICT | PENSTOCK_BATCH_RESUME;
+  sink.Submit(Some(10), 3, PENSTOCK_BATCH_STRICT);  // changes to a gapless producer first
+  ASSERT_TRUE(host.WaitReceipts(10));
+  EXPECT_EQ(host.count(PENSTOCK_DELIVERED), 10u);
+  EXPECT_EQ(host.metric("producers_made_total"), 2u);
+  Fail(kProduce, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH);
+  sink.Submit(Some(10), 3, PENSTOCK_BATCH_STRICT);
+  ASSERT_TRUE(host.WaitReceipts(20));
+  EXPECT_EQ(host.count(PENSTOCK_RETRY), 10u);
+  ASSERT_TRUE(host.WaitText("GAPLESS_GUARANTEE"));
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+
+  const uint64_t follower = sink.Submit(Some(1), 3, PENSTOCK_BATCH_STRICT)[0];
+  ASSERT_TRUE(host.WaitReceipts(21));
+  EXPECT_EQ(host.receipt(follower).outcome, PENSTOCK_RETRY);
+  EXPECT_EQ(host.receipt(follower).flags, unsigned{PENSTOCK_RECEIPT_FOLLOWER});
+  const uint64_t other_lane = sink.Submit(Some(1), 4, PENSTOCK_BATCH_STRICT)[0];
+  sink.Submit(Some(10), 3, resume);
+  ASSERT_TRUE(host.WaitReceipts(32));
+  EXPECT_EQ(host.receipt(other_lane).outcome, PENSTOCK_DELIVERED);
+  EXPECT_EQ(host.count(PENSTOCK_DELIVERED), 21u);
+}
+
+TEST_F(MockKafka, AnUnknownTopicIsRetriedWithAReason) {
+  rd_kafka_mock_topic_set_error(mock_.get(), "gone", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With({{"topic.metadata.propagation.max.ms", "0"}}));
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  sink.Submit(Some(2, "gone"));
+  sink.Submit(Some(2));
+  ASSERT_TRUE(host.WaitReceipts(4));
+  EXPECT_EQ(host.count(PENSTOCK_RETRY), 2u);
+  EXPECT_EQ(host.count(PENSTOCK_DELIVERED), 2u);
+  EXPECT_THAT(host.receipts()[0].reason, HasSubstr("topic gone: "));
+  EXPECT_THAT(host.receipts()[0].reason, HasSubstr("create it"));
+}
+
+TEST_F(MockKafka, ATopicThatNobodyCanHaveIsRejected) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With());
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  std::vector<FakeMessage> messages = Some(3);
+  messages[1].templates[0] = "a b";
+  const auto tokens = sink.Submit(messages);
+  ASSERT_TRUE(host.WaitReceipts(3));
+  EXPECT_EQ(host.receipt(tokens[0]).outcome, PENSTOCK_DELIVERED);
+  EXPECT_EQ(host.receipt(tokens[1]).outcome, PENSTOCK_REJECTED);
+  EXPECT_EQ(host.receipt(tokens[2]).outcome, PENSTOCK_DELIVERED);
+}
+
+TEST_F(MockKafka, AFullQueueHoldsBackAndComesFree) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_,
+                With({{"queue.buffering.max.messages", "50"}, {"linger.ms", "100"}}));
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  std::vector<FakeMessage> rest;
+  EXPECT_EQ(sink.TrySubmit(Some(200), 0, 0, &rest).size(), 50u);
+  EXPECT_EQ(rest.size(), 150u);
+  ASSERT_TRUE(host.WaitReady(1));
+  sink.Submit(std::move(rest));
+  ASSERT_TRUE(host.WaitReceipts(200));
+  EXPECT_EQ(host.count(PENSTOCK_DELIVERED), 200u);
+}
+
+TEST_F(MockKafka, TheWindowIsABoundOfItsOwn) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With({{"linger.ms", "100"}}, {{"max_in_flight.events", 20}}));
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  std::vector<FakeMessage> rest;
+  EXPECT_EQ(sink.TrySubmit(Some(30), 0, 0, &rest).size(), 20u);
+  ASSERT_TRUE(host.WaitReady(1));
+  sink.Submit(std::move(rest));
+  ASSERT_TRUE(host.WaitReceipts(30));
+  EXPECT_EQ(host.count(PENSTOCK_DELIVERED), 30u);
+}
+
+TEST_F(MockKafka, ReportsBrokersThatGoAndComeBack) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With());
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  rd_kafka_mock_broker_set_down(mock_.get(), 1);
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_CONNECTING));
+  sink.Submit(Some(5));  // already on its way when the host hears of it
+  rd_kafka_mock_broker_set_up(mock_.get(), 1);
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  ASSERT_TRUE(host.WaitReceipts(5));
+  EXPECT_EQ(host.count(PENSTOCK_DELIVERED), 5u);
+  EXPECT_EQ(host.metric("producers_made_total"), 1u);
+}
+
+TEST_F(MockKafka, StopsSoonWithADeadBroker) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With());
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  rd_kafka_mock_broker_set_down(mock_.get(), 1);
+  sink.Submit(Some(50));
+  const auto start = std::chrono::steady_clock::now();
+  sink.Destroy();
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(3));
+  EXPECT_EQ(host.count(PENSTOCK_RETRY) + host.count(PENSTOCK_UNKNOWN), 50u);
+}
+
+TEST_F(MockKafka, WhatABrokerForbidsFromTheStartIsSaid) {
+  for (int i = 0; i < 3; ++i) Fail(kInitProducerId, RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED);
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With());
+  sink.Start();
+  ASSERT_TRUE(host.WaitText("CLUSTER_AUTHORIZATION_FAILED"));
+  sink.Submit(Some(5));  // after the third refusal it works
+  ASSERT_TRUE(host.WaitReceipts(5));
+}
+
+TEST_F(MockKafka, AServerThatIsNotThereIsNoErrorOfStart) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_,
+                {{"topic", "t"}, {"client", Map{{"bootstrap.servers", "127.0.0.1:1"}}}});
+  sink.Start();
+  ASSERT_TRUE(host.WaitText("no broker of 127.0.0.1:1 can be reached"));
+  EXPECT_EQ(host.states().back().first, PENSTOCK_STATE_CONNECTING);
+  ASSERT_TRUE(host.WaitText("Connection refused"));
+  std::vector<FakeMessage> rest;
+  EXPECT_TRUE(sink.TrySubmit(Some(1), 0, 0, &rest).empty());
+}
+
+TEST_F(MockKafka, WhatLibrdkafkaRefusesAsAWholeIsAnErrorOfStart) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_,
+                With({{"security.protocol", "ssl"}, {"ssl.ca.location", "/does/not/exist"}}));
+  try {
+    sink.Start();
+    FAIL() << "started";
+  } catch (const std::runtime_error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("ssl.ca.location"));
+  }
+}
+
+TEST_F(MockKafka, ASecretThatCannotBeReadIsAnErrorOfStart) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With({{"sasl.password", "env:ABSENT"}}));
+  try {
+    sink.Start();
+    FAIL() << "started";
+  } catch (const std::runtime_error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("env:ABSENT"));
+  }
+}
+
+}  // namespace
+}  // namespace penstock::kafka_tests
