@@ -95,6 +95,15 @@ class NatsServer(Process):
             await js.update_stream(config.evolve(**changes))
         self._run(work)
 
+    def switch_subjects(self, away, back, times, name="EVENTS"):
+        """Gives the stream the subjects away and then back, so many times, in quick succession."""
+        async def work(js):
+            config = (await js.stream_info(name)).config
+            for subjects in (away, back) * times:
+                await js.update_stream(config.evolve(subjects=list(subjects)))
+                await asyncio.sleep(0.02)  # for how long each holds
+        self._run(work)
+
     def state(self, name="EVENTS"):
         return self._run(lambda js: js.stream_info(name)).state
 
@@ -118,6 +127,12 @@ class NatsServer(Process):
             seen["n"] = self.count(name)
             return seen["n"] >= count
         wait_until(enough, lambda: f"{count} messages in {name}, {seen} are there", timeout, 0.05)
+
+    def last_payload(self, name="EVENTS"):
+        async def work(js):
+            last = (await js.stream_info(name)).state.last_seq
+            return (await js.get_msg(name, last)).data
+        return self._run(work)
 
     def read(self, name="EVENTS"):
         """All messages of the stream, in its order."""
