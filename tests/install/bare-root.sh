@@ -3,9 +3,10 @@
 # puts a clone of HEAD into it and runs there, one after the other, ./x demo, ./x demo --kafka and
 # ./x test, or the commands given. ./x test-bare calls it.
 #
-#   bare-root.sh [--keep] [COMMAND...]     each COMMAND is one argument, e.g. './x test unit'
+#   bare-root.sh [--keep] [--ccache] [COMMAND...]   each COMMAND is one argument: './x test unit'
 #
 # Needs root, and mmdebstrap. --keep: the root stays in build/bare, and a later run goes on in it.
+# --ccache: with this machine's compiler cache, which saves time and shows the same.
 # This machine's ways to the package mirrors (apt's sources and settings, proxies, certificates,
 # settings of pip, Go and Maven) are taken over.
 set -euo pipefail
@@ -55,6 +56,10 @@ enter() {
     -o "lowerdir=$cache/roots/bare,upperdir=$copy/upper,workdir=$copy/work" "$inside"
   local dir
   for dir in dev sys; do mount --rbind "/$dir" "$inside/$dir"; done
+  if [ -n "${BARE_CCACHE-}" ]; then
+    mkdir -p "$inside$home/.cache/ccache"
+    mount --bind "$BARE_CCACHE" "$inside$home/.cache/ccache"
+  fi
   mount -t proc proc "$inside/proc"
   mount -t tmpfs -o mode=1777 tmpfs "$inside/tmp"
   take_over_settings
@@ -83,10 +88,14 @@ if [ "${1-}" = --inside ]; then
   exit
 fi
 keep=
-if [ "${1-}" = --keep ]; then
-  keep=1
+while true; do
+  case ${1-} in
+    --keep) keep=1 ;;
+    --ccache) BARE_CCACHE=$(ccache --get-config cache_dir); export BARE_CCACHE ;;
+    *) break ;;
+  esac
   shift
-fi
+done
 [ $# -gt 0 ] || set -- './x demo' './x demo --kafka' './x test'
 [ "$(id -u)" = 0 ] || { echo "bare-root.sh needs root, for its mounts" >&2; exit 1; }
 command -v mmdebstrap >/dev/null || { echo "mmdebstrap is missing: ./x setup" >&2; exit 1; }
