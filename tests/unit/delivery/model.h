@@ -1,0 +1,231 @@
+// What a schedule may do to a route, and what must hold whatever it does.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <penstock/plugin.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "delivery/dispatcher.h"
+
+namespace penstock::delivery {
+
+class Random {
+ public:
+  explicit Random(uint64_t seed) : engine_(seed) {}
+  uint64_t Below(uint64_t n) { return engine_() % n; }
+  bool OneIn(uint64_t n) { return Below(n) == 0; }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+// The reference: what became of each event of one source at one sink, as the sink sees it.
+struct RouteModel {
+  enum class Fate { kNotSent, kInFlight, kFailed, kDelivered, kRejected };
+  struct Event {
+    Fate fate = Fate::kNotSent;
+    uint32_t attempts = 0;
+    uint64_t token = 0;
+    std::string id;
+  };
+
+  Order order = Order::kRelaxed;
+  bool may_drop = false;  // by skip or by the queue's policy
+  bool unknowns = true;   // the sink sometimes does not know what its bus took
+  std::map<uint64_t, Event> events;
+  std::vector<uint64_t> bus;  // the numbers in the order in which the bus took them
+  int64_t newest = -1;        // the highest number that was ever sent
+  bool broken = false;        // a strict lane, at the sink
+
+  uint64_t Count(Fate fate) const {
+    uint64_t n = 0;
+    for (const auto& [number, event] : events) n += event.fate == fate ? 1 : 0;
+    return n;
+  }
+  void Sent(uint64_t number, const penstock_message& m) {
+    Event& event = events[number];
+    const std::string id(m.id.ptr, m.id.len);
+    if (event.attempts == 0) {
+      EXPECT_GT(static_cast<int64_t>(number), newest) << "sent for the first time out of order";
+      newest = static_cast<int64_t>(number);
+      event.token = m.token;
+      event.id = id;
+    } else {
+      EXPECT_EQ(event.fate, Fate::kFailed) << number << " is sent again though it has not failed";
+      EXPECT_EQ(event.token, m.token);
+      EXPECT_EQ(event.id, id);
+    }
+    EXPECT_EQ(m.attempt, ++event.attempts);
+    event.fate = Fate::kInFlight;
+  }
+};
+
+// A sink that decides at random what its bus takes, and gives the receipts when the schedule says
+// so. On strict lanes it keeps the prefix promise.
+class RandomSink : public SinkPort {
+ public:
+  RandomSink(Random* random, size_t max_events) : random_(*random), max_events_(max_events) {}
+
+  Dispatcher* dispatcher = nullptr;
+  std::vector<RouteModel*> lanes;
+  bool connected = false, healthy = false, unknowns = true;
+  size_t capacity = ~size_t{0};
+
+  penstock_status Submit(const penstock_message_batch& batch, size_t* accepted) override {
+    EXPECT_TRUE(connected) << "submitted while not connected";
+    EXPECT_FALSE(again_) << "submitted although ready() has not come";
+    if (!healthy && random_.OneIn(50)) return PENSTOCK_E_FAILED;
+    const size_t n = std::min(batch.count, capacity);
+    if (n > 0) CheckFlags(batch);
+    for (size_t i = 0; i < n; ++i) Take(batch.lane, *penstock_message_at(&batch, i));
+    EXPECT_LE(flights_.size(), max_events_);
+    if (capacity != ~size_t{0}) capacity -= n;
+    *accepted = n;
+    again_ = n < batch.count;
+    return again_ ? PENSTOCK_AGAIN : PENSTOCK_OK;
+  }
+  void Flush() override {}
+
+  void Ready(size_t room) {
+    capacity = room;
+    again_ = false;
+    dispatcher->Ready();
+  }
+  void Connect() {
+    if (connected) return;
+    connected = true;
+    again_ = false;
+    dispatcher->SetState(PENSTOCK_STATE_READY, "");
+  }
+  void Disconnect() {
+    connected = false;
+    dispatcher->SetState(PENSTOCK_STATE_CONNECTING, "");
+    std::set<uint32_t> cut;
+    for (Flight& flight : flights_) {
+      RouteModel& lane = *lanes[flight.lane];
+      if (flight.decided) continue;
+      // The bus may have taken some more, on a strict lane only a prefix; nobody will ever know.
+      const bool refused = Strict(lane) && (lane.broken || cut.count(flight.lane) > 0);
+      const bool taken = unknowns && !refused && random_.OneIn(2);
+      if (taken) lane.bus.push_back(flight.number);
+      if (!taken) cut.insert(flight.lane);
+      Decide(&flight, taken ? PENSTOCK_UNKNOWN : PENSTOCK_RETRY, 0);
+    }
+    for (const Flight& flight : flights_)
+      if (flight.outcome != PENSTOCK_DELIVERED) lanes[flight.lane]->broken = true;
+  }
+
+  // The bus takes or refuses one of those in flight.
+  void DecideOne() {
+    if (flights_.empty()) return;
+    const uint32_t lane = flights_[random_.Below(flights_.size())].lane;
+    // Without unknowns the bus is such that every inversion is of the host's making.
+    const bool in_order = Strict(*lanes[lane]) || !unknowns;
+    std::vector<Flight*> open;
+    for (Flight& flight : flights_)
+      if (!flight.decided && flight.lane == lane) open.push_back(&flight);
+    if (!open.empty()) DecideRandomly(open[in_order ? 0 : random_.Below(open.size())]);
+  }
+  // One receipt, of any message whose fate is decided.
+  void AnswerOne() {
+    std::vector<size_t> decided;
+    for (size_t i = 0; i < flights_.size(); ++i)
+      if (flights_[i].decided) decided.push_back(i);
+    if (decided.empty()) return;
+    const size_t at = decided[random_.Below(decided.size())];
+    const Flight flight = flights_[at];
+    flights_.erase(flights_.begin() + static_cast<std::ptrdiff_t>(at));
+    EXPECT_EQ(Number(flight.message), flight.number) << "the message's memory has changed";
+    RouteModel::Event& event = lanes[flight.lane]->events[flight.number];
+    event.fate = flight.outcome == PENSTOCK_DELIVERED  ? RouteModel::Fate::kDelivered
+                 : flight.outcome == PENSTOCK_REJECTED ? RouteModel::Fate::kRejected
+                                                       : RouteModel::Fate::kFailed;
+    const penstock_receipt receipt{
+        flight.message.token, flight.outcome, flight.flags, 0, 0, {"why", 3}};
+    dispatcher->Complete(&receipt, 1);
+  }
+  void AnswerAll() {
+    while (!flights_.empty()) {
+      DecideOne();
+      AnswerOne();
+    }
+  }
+  bool idle() const { return flights_.empty(); }
+
+ private:
+  struct Flight {
+    uint32_t lane;
+    uint64_t number;
+    penstock_message message;
+    bool decided = false;
+    int32_t outcome = 0;
+    uint32_t flags = 0;
+  };
+
+  static bool Strict(const RouteModel& lane) { return lane.order != Order::kRelaxed; }
+  // Payloads are "NUMBER" and padding.
+  static uint64_t Number(const penstock_message& m) {
+    return std::stoull(std::string(m.payload.ptr, m.payload.len));
+  }
+
+  void CheckFlags(const penstock_message_batch& batch) {
+    RouteModel& lane = *lanes.at(batch.lane);
+    size_t in_flight = 0;
+    for (const Flight& flight : flights_) in_flight += flight.lane == batch.lane ? 1 : 0;
+    if (lane.order == Order::kStrict) {
+      EXPECT_EQ(in_flight, 0u) << "strict without a promise: one at a time";
+      EXPECT_EQ(batch.count, 1u);
+      lane.broken = false;
+    }
+    const bool pipelined = lane.order == Order::kStrictPipelined;
+    EXPECT_EQ((batch.flags & PENSTOCK_BATCH_STRICT) != 0, pipelined);
+    if ((batch.flags & PENSTOCK_BATCH_RESUME) == 0) return;
+    EXPECT_TRUE(pipelined);
+    EXPECT_EQ(in_flight, 0u) << "RESUME before every earlier message had its receipt";
+    lane.broken = false;
+  }
+  void Take(uint32_t lane, const penstock_message& m) {
+    const uint64_t number = Number(m);
+    lanes[lane]->Sent(number, m);
+    flights_.push_back({lane, number, m});
+  }
+  static void Decide(Flight* flight, int32_t outcome, uint32_t flags) {
+    flight->decided = true;
+    flight->outcome = outcome;
+    flight->flags = flags;
+  }
+  void DecideRandomly(Flight* flight) {
+    RouteModel& lane = *lanes[flight->lane];
+    if (Strict(lane) && lane.broken)
+      return Decide(flight, PENSTOCK_RETRY, PENSTOCK_RECEIPT_FOLLOWER);
+    const uint64_t dice = healthy ? 9 : random_.Below(12);
+    if (dice == 0) {
+      lane.broken = true;
+      return Decide(flight, PENSTOCK_RETRY, 0);
+    }
+    if (dice == 1 && unknowns) {
+      lane.broken = true;
+      if (random_.OneIn(2)) lane.bus.push_back(flight->number);
+      return Decide(flight, PENSTOCK_UNKNOWN, 0);
+    }
+    if (dice == 2) {
+      lane.broken = lane.broken || random_.OneIn(2);
+      return Decide(flight, PENSTOCK_REJECTED, 0);
+    }
+    lane.bus.push_back(flight->number);
+    Decide(flight, PENSTOCK_DELIVERED, 0);
+  }
+
+  Random& random_;
+  const size_t max_events_;
+  std::vector<Flight> flights_;
+  bool again_ = false;
+};
+
+}  // namespace penstock::delivery
