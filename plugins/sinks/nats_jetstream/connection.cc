@@ -19,7 +19,7 @@ namespace penstock::nats_jetstream {
 namespace {
 
 constexpr int64_t kSecond = 1000000000;
-constexpr int64_t kConnectTimeoutMs = 3000;
+constexpr int64_t kConnectTimeoutMs = kConnectTimeoutS * 1000;
 constexpr int64_t kWriteDeadlineMs = 5000;  // only TLS can come to wait in a write
 constexpr int kIoBuffer = 64 * 1024;
 constexpr int64_t kPingEvery = 10 * kSecond;

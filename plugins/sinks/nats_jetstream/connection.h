@@ -23,6 +23,8 @@
 
 namespace penstock::nats_jetstream {
 
+constexpr int64_t kConnectTimeoutS = 5;  // for each server
+
 struct Credentials {
   std::string user, password, token;
 };

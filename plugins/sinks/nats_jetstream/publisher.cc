@@ -16,7 +16,6 @@ constexpr int64_t kSecond = 1000 * kMillisecond;
 constexpr int64_t kFirstBackoff = 100 * kMillisecond;
 constexpr int64_t kMostBackoff = kSecond;
 constexpr int64_t kSlowBackoff = 5 * kSecond;  // a login that is refused
-constexpr int64_t kConnectDeadline = 15 * kSecond;
 constexpr int64_t kStable = 2 * kSecond;  // a connection that held so long starts the backoff anew
 constexpr int64_t kReasonEvery = 10 * kSecond;
 constexpr int64_t kSingleFile = 60 * kSecond;
@@ -253,7 +252,9 @@ void Publisher::BeginConnect(int64_t now) {
     return;
   }
   up_ = write_blocked_ = false;
-  connect_deadline_ns_ = now + kConnectDeadline;
+  const size_t servers = settings_->servers.size() + known_servers_.size() + 1;
+  connect_patience_ns_ = static_cast<int64_t>(servers) * kConnectTimeoutS * kSecond + 5 * kSecond;
+  connect_deadline_ns_ = now + connect_patience_ns_;
   std::lock_guard lock(connection_mutex_);
   connection_ = std::move(connection);
 }
@@ -266,7 +267,7 @@ void Publisher::HandleNotes(int64_t now) {
         HandleUp(note, now);
         break;
       case Note::kNotYet:
-        connect_deadline_ns_ = now + kConnectDeadline;
+        connect_deadline_ns_ = now + connect_patience_ns_;
         ReportConnecting(note.text);
         break;
       case Note::kFailed:
@@ -329,7 +330,7 @@ void Publisher::CheckLink(int64_t now) {
   if (connection_ == nullptr || stopping_.load()) return;
   if (!up_) {
     if (now < connect_deadline_ns_) return;
-    ReportConnecting("no connection within " + std::to_string(kConnectDeadline / kSecond) +
+    ReportConnecting("no connection within " + std::to_string(connect_patience_ns_ / kSecond) +
                      "s: the server accepts it and then says nothing");
     DropConnection();
     ScheduleConnect(now, false);

@@ -162,7 +162,8 @@ class Publisher {
   uint64_t next_connection_ = 1;
   bool up_ = false;
   bool write_blocked_ = false;
-  int64_t next_connect_ns_ = 0, connect_deadline_ns_ = 0, up_since_ns_ = 0;
+  int64_t next_connect_ns_ = 0, connect_deadline_ns_ = 0, connect_patience_ns_ = 0,
+          up_since_ns_ = 0;
   int64_t backoff_ns_ = 0;
   std::string last_reason_;
   int64_t last_reason_ns_ = 0;

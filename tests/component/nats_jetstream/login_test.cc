@@ -1,8 +1,10 @@
 // Each way to log in, and TLS, against a real server.
-#include <fstream>
-
+// clang-format off
+#include "keys.h"  // before nats.h, which in newer versions defines one of OpenSSL's names
 #include "fixture.h"
-#include "keys.h"
+// clang-format on
+
+#include <fstream>
 
 namespace penstock::fakes {
 namespace {
