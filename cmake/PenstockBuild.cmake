@@ -1,7 +1,8 @@
 # What every target of this project shares.
 add_library(penstock_warnings INTERFACE)
-target_compile_options(penstock_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
-                                                   -Woverloaded-virtual $<$<BOOL:${PENSTOCK_WERROR}>:-Werror>)
+target_compile_options(penstock_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow
+  $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor -Woverloaded-virtual>
+  $<$<BOOL:${PENSTOCK_WERROR}>:-Werror>)
 if(PENSTOCK_SANITIZE)
   add_compile_options(-fsanitize=${PENSTOCK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${PENSTOCK_SANITIZE})

@@ -44,8 +44,8 @@ enum class LogFormat { kText, kJson };
 
 struct QueueConfig {
   Storage storage = Storage::kMemory;  // disk: an error for now, "not in this version"
-  uint64_t max_events = 65536;
-  uint64_t max_bytes = 64ull << 20;
+  uint64_t max_events = 16384;
+  uint64_t max_bytes = 32ull << 20;
   WhenFull when_full = WhenFull::kBlock;
 };
 

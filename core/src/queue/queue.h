@@ -24,8 +24,8 @@ enum class WhenFull {
 };
 
 struct Limits {
-  uint64_t max_events = 65536;
-  uint64_t max_bytes = 64ull << 20;
+  uint64_t max_events = 16384;
+  uint64_t max_bytes = 32ull << 20;
   WhenFull when_full = WhenFull::kBlock;
 };
 

@@ -325,7 +325,7 @@ TEST(Load, FillsTheModelWithDefaults) {
   EXPECT_EQ(source.event_source, "a");
   EXPECT_EQ(source.event_name, "a");
   EXPECT_EQ(source.event_type, "");
-  EXPECT_EQ(source.queue.max_events, 65536u);
+  EXPECT_EQ(source.queue.max_events, 16384u);
   EXPECT_EQ(source.where.line, 1u);
   ASSERT_EQ(config.sinks.size(), 1u);
   const SinkConfig& sink = config.sinks[0];
