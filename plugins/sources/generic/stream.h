@@ -21,7 +21,7 @@ void InitGrpc();
 // What it takes to open a stream now: files and secrets as they are at this moment.
 struct Credentials {
   bool tls = false;
-  std::string ca, cert, key;  // PEM
+  std::string ca, cert, key;  // PEM; an empty ca: the system's
   std::string bearer;         // empty: none
 };
 // Reads the certificate files. Throws std::runtime_error that says what to mend.
