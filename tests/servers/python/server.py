@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""An event server of the generic contract, for tests, as somebody would write it from proto/generic.proto alone.
+"""An event server of the generic contract, for tests, written from proto/generic.proto alone.
 
-../README.md describes its flags, lines and payloads. Needs grpcio and protobuf (tests/requirements.txt).
+../README.md describes its flags, lines and payloads. Needs the packages of tests/requirements.txt.
 """
 
 import argparse
