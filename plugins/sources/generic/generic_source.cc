@@ -139,6 +139,22 @@ class GenericSource : public penstock::Source {
   void Stop() override;
 
  private:
+  // While it lives, Stop() cancels the stream.
+  class StopHandle {
+   public:
+    StopHandle(GenericSource* source, EventStream* stream) : source_(source) { Set(stream); }
+    ~StopHandle() { Set(nullptr); }
+    StopHandle(const StopHandle&) = delete;
+    StopHandle& operator=(const StopHandle&) = delete;
+
+   private:
+    void Set(EventStream* stream) {
+      std::lock_guard lock(source_->stream_mutex_);
+      source_->stream_ = stream;
+    }
+    GenericSource* const source_;
+  };
+
   Outcome RunStream();
   Outcome ReadFrom(EventStream* stream);
   EventStream::Deadline DueAt() const;
@@ -209,15 +225,9 @@ Outcome GenericSource::RunStream() {
     return {e.what()};
   }
   EventStream stream(options_, credentials, window_);
-  {
-    std::lock_guard lock(stream_mutex_);
-    stream_ = &stream;
-  }
+  const StopHandle handle(this, &stream);
   if (Stopping()) stream.Cancel("the source is stopping");
-  const Outcome outcome = ReadFrom(&stream);
-  std::lock_guard lock(stream_mutex_);
-  stream_ = nullptr;
-  return outcome;
+  return ReadFrom(&stream);
 }
 
 Outcome GenericSource::ReadFrom(EventStream* stream) {
