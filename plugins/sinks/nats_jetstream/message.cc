@@ -32,7 +32,9 @@ std::string SubjectFault(std::string_view subject) {
 }
 
 bool HasLineBreak(std::string_view value) {
-  return value.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
+  bool found = false;
+  for (const char c : value) found |= c == '\r' || c == '\n' || c == '\0';
+  return found;
 }
 
 }  // namespace
