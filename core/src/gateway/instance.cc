@@ -27,14 +27,20 @@ void SetError(penstock_error* error, const std::string& text) {
 
 const char* StateName(int32_t state) {
   switch (state) {
-    case PENSTOCK_STATE_CONNECTING: return "connecting";
-    case PENSTOCK_STATE_READY: return "ready";
-    case PENSTOCK_STATE_FAILED: return "failed";
-    default: return "unknown";
+    case PENSTOCK_STATE_CONNECTING:
+      return "connecting";
+    case PENSTOCK_STATE_READY:
+      return "ready";
+    case PENSTOCK_STATE_FAILED:
+      return "failed";
+    default:
+      return "unknown";
   }
 }
 
 constexpr Nanoseconds kStopGrace = std::chrono::seconds(2);
+// Between two log lines that give another reason for the same state.
+constexpr Nanoseconds kReasonPause = std::chrono::seconds(10);
 
 void NameThread(const std::string& name) { prctl(PR_SET_NAME, name.substr(0, 15).c_str()); }
 
@@ -71,8 +77,9 @@ Result<void> Instance::Create() {
   const penstock_status status = entry().create(&host_, options_.abi(), &instance_, &error);
   if (status == PENSTOCK_OK) return {};
   instance_ = nullptr;
-  return Fail(status == PENSTOCK_E_CONFIG ? Code::kConfig : Code::kFatal,
-              component_ + ": " + (error.text[0] != '\0' ? error.text : "the plugin gave no reason"));
+  return Fail(
+      status == PENSTOCK_E_CONFIG ? Code::kConfig : Code::kFatal,
+      component_ + ": " + (error.text[0] != '\0' ? error.text : "the plugin gave no reason"));
 }
 
 Result<void> Instance::StartPlugin() {
@@ -107,13 +114,24 @@ uint64_t* Instance::Metric(const penstock_host* host, int32_t kind, const char* 
   return Of(host)->metrics_->Cell(Of(host)->component_, kind, name, help == nullptr ? "" : help);
 }
 
+bool Instance::IsNews(int32_t state, std::string_view reason) {
+  const TimePoint now = SystemClock().Now();
+  const bool changed = std::exchange(state_, state) != state;
+  if (!changed && (reason == reason_ || now < reason_due_)) return false;
+  reason_ = reason;
+  reason_due_ = changed ? now : now + kReasonPause;
+  return true;
+}
+
 void Instance::ReportState(const penstock_host* host, int32_t state, penstock_str text) noexcept {
   Instance* self = Of(host);
   std::lock_guard lock(self->state_mutex_);
-  if (self->state_ != state) {
-    const int32_t before = std::exchange(self->state_, state);
-    const bool trouble = state == PENSTOCK_STATE_FAILED ||
-                         (state == PENSTOCK_STATE_CONNECTING && before == PENSTOCK_STATE_READY);
+  const int32_t before = self->state_;
+  if (self->IsNews(state, View(text))) {
+    // Also a first attempt that fails is trouble: connecting, with another reason than before.
+    const bool trouble =
+        state == PENSTOCK_STATE_FAILED ||
+        (state == PENSTOCK_STATE_CONNECTING && (before == PENSTOCK_STATE_READY || before == state));
     const std::string_view name = StateName(state);
     const bool says_it = View(text).substr(0, name.size()) == name;
     std::string line(says_it ? std::string_view() : name);
@@ -175,9 +193,10 @@ void SourceInstance::Run() {
   const penstock_status status = entry().run(plugin_instance(), &error);
   if (status < 0) {
     failed_ = true;
-    log::LogError(component(), std::string("stopped for good: ") +
-                                   (error.text[0] != '\0' ? error.text : "the plugin gave no reason") +
-                                   "; mend it and restart the gateway");
+    log::LogError(component(),
+                  std::string("stopped for good: ") +
+                      (error.text[0] != '\0' ? error.text : "the plugin gave no reason") +
+                      "; mend it and restart the gateway");
   } else if (!stopping_) {
     log::Info(component(), "finished");
   }
@@ -215,10 +234,12 @@ SinkInstance::SinkInstance(std::string name, std::shared_ptr<plugin::Plugin> plu
                            delivery::WindowLimits limits, queue::MemoryBudget* budget,
                            uint64_t reserve, delivery::DeadLetters* dead_letters,
                            const Clock* clock, uint64_t seed)
-    : Instance(plugin::Kind::kSink, std::move(name), std::move(plugin), std::move(options), metrics),
+    : Instance(plugin::Kind::kSink, std::move(name), std::move(plugin), std::move(options),
+               metrics),
       clock_(clock),
-      dispatcher_(Instance::name(), this, limits, budget->MakeShare(reserve, signal_, queue::MemoryBudget::First::kAlways), dead_letters,
-                  clock, signal_, seed) {
+      dispatcher_(Instance::name(), this, limits,
+                  budget->MakeShare(reserve, signal_, queue::MemoryBudget::First::kAlways),
+                  dead_letters, clock, signal_, seed) {
   table().complete = Complete;
   table().ready = Ready;
 }
@@ -244,7 +265,8 @@ void SinkInstance::Run() {
     const Signal::Ticket ticket = signal_->Take();
     TimePoint next = dispatcher_.Step();
     if (stopped_) {
-      // The plugin has been told to give every message its receipt; a dead one must not hold up the exit.
+      // The plugin has been told to give every message its receipt; a dead one must not hold up the
+      // exit.
       if (stop_deadline_ == TimePoint{}) stop_deadline_ = clock_->Now() + kStopGrace;
       if (dispatcher_.in_flight() == 0 || clock_->Now() >= stop_deadline_) return;
       next = stop_deadline_;

@@ -12,6 +12,7 @@
 #include "config/config.h"
 #include "delivery/dispatcher.h"
 #include "gateway/metrics.h"
+#include "platform/clock.h"
 #include "plugin/plugin.h"
 #include "queue/queue.h"
 
@@ -53,6 +54,9 @@ class Instance {
   static penstock_status ReadSecret(const penstock_host*, penstock_str reference, char* buf,
                                     size_t cap, size_t* len, penstock_error*) noexcept;
   static const void* Extension(const penstock_host*, const char* id) noexcept;
+  // Whether to log a report: each change of state, and another reason for the same state, such as
+  // why it cannot connect, at most every ten seconds. Under state_mutex_.
+  bool IsNews(int32_t state, std::string_view reason);
 
   const std::string name_;
   const std::string component_;  // "source orders"
@@ -62,7 +66,9 @@ class Instance {
   penstock_host host_{};
   penstock_instance* instance_ = nullptr;
   std::mutex state_mutex_;
-  int32_t state_ = 0;  // 0: nothing reported yet
+  int32_t state_ = 0;   // 0: nothing reported yet
+  std::string reason_;  // as last logged
+  TimePoint reason_due_{};
 };
 
 class SourceInstance final : public Instance {
@@ -119,7 +125,8 @@ class SinkInstance final : public Instance, private delivery::SinkPort {
   bool drained() const { return drained_; }
   // Notified when drained() becomes true. Set before Start.
   void SetOnDrained(std::function<void()> f) { on_drained_ = std::move(f); }
-  // Ends the delivery thread, drained or not; waits at most about two seconds for the sink's last receipts.
+  // Ends the delivery thread, drained or not; waits at most about two seconds for the sink's last
+  // receipts.
   void Stop();
 
   std::vector<delivery::Ledger> Ledgers() const { return dispatcher_.Ledgers(); }
