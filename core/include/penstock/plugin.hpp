@@ -2,7 +2,8 @@
 //
 //   class Ticker : public penstock::Source {
 //    public:
-//     static constexpr penstock::Option kOptions[] = {penstock::Option::Duration("interval").Default("1s")};
+//     static constexpr penstock::Option kOptions[] = {
+//         penstock::Option::Duration("interval").Default("1s")};
 //     Ticker(const penstock::Host& host, const penstock::Config& config)
 //         : Source(host), interval_(config.Duration("interval")) {}
 //     void Run() override {
@@ -17,9 +18,9 @@
 //   };
 //   PENSTOCK_SOURCE_PLUGIN(Ticker, "ticker", "1.0.0", "Emits a tick at a fixed interval.")
 //
-// A constructor, Start or Run that throws std::exception fails that call with the exception's text; nothing thrown ever
-// reaches the host. Link with penstock_add_plugin() (CMake), which exports exactly the entry. Threads and life cycle are
-// those of plugin.h.
+// A constructor, Start or Run that throws std::exception fails that call with the exception's text;
+// nothing thrown ever reaches the host. Link with penstock_add_plugin() (CMake), which exports
+// exactly the entry. Threads and life cycle are those of plugin.h.
 #ifndef PENSTOCK_PLUGIN_HPP
 #define PENSTOCK_PLUGIN_HPP
 
@@ -41,10 +42,13 @@
 
 namespace penstock {
 
-inline std::string_view View(penstock_str s) { return s.len == 0 ? std::string_view() : std::string_view(s.ptr, s.len); }
+inline std::string_view View(penstock_str s) {
+  return s.len == 0 ? std::string_view() : std::string_view(s.ptr, s.len);
+}
 inline penstock_str Str(std::string_view s) { return {s.data(), s.size()}; }
 
-// One entry of a plugin's option table. Build with the named functions and the chained setters, all constexpr.
+// One entry of a plugin's option table. Build with the named functions and the chained setters, all
+// constexpr.
 class Option : public penstock_option {
  public:
   static constexpr Option String(const char* name) { return {name, PENSTOCK_OPT_STRING}; }
@@ -59,14 +63,36 @@ class Option : public penstock_option {
   static constexpr Option Secret(const char* name) { return {name, PENSTOCK_OPT_SECRET}; }
   static constexpr Option File(const char* name) { return {name, PENSTOCK_OPT_FILE}; }
 
-  constexpr Option Required() const { Option o = *this; o.flags |= PENSTOCK_OPT_REQUIRED; return o; }
-  constexpr Option Default(const char* text) const { Option o = *this; o.default_value = text; return o; }
-  constexpr Option Choices(const char* list) const { Option o = *this; o.choices = list; return o; }
-  constexpr Option Range(int64_t low, int64_t high) const { Option o = *this; o.min = low; o.max = high; return o; }
-  constexpr Option Help(const char* sentence) const { Option o = *this; o.help = sentence; return o; }
+  constexpr Option Required() const {
+    Option o = *this;
+    o.flags |= PENSTOCK_OPT_REQUIRED;
+    return o;
+  }
+  constexpr Option Default(const char* text) const {
+    Option o = *this;
+    o.default_value = text;
+    return o;
+  }
+  constexpr Option Choices(const char* list) const {
+    Option o = *this;
+    o.choices = list;
+    return o;
+  }
+  constexpr Option Range(int64_t low, int64_t high) const {
+    Option o = *this;
+    o.min = low;
+    o.max = high;
+    return o;
+  }
+  constexpr Option Help(const char* sentence) const {
+    Option o = *this;
+    o.help = sentence;
+    return o;
+  }
 
  private:
-  constexpr Option(const char* option, int32_t kind) : penstock_option{option, kind, 0, nullptr, nullptr, 0, 0, ""} {}
+  constexpr Option(const char* option, int32_t kind)
+      : penstock_option{option, kind, 0, nullptr, nullptr, 0, 0, ""} {}
 };
 static_assert(sizeof(Option) == sizeof(penstock_option));
 
@@ -80,7 +106,9 @@ class Config {
   size_t Size(const char* name) const { return static_cast<size_t>(Get(name).i64); }
   bool Bool(const char* name) const { return Get(name).i64 != 0; }
   double Float(const char* name) const { return Get(name).f64; }
-  std::chrono::nanoseconds Duration(const char* name) const { return std::chrono::nanoseconds(Get(name).i64); }
+  std::chrono::nanoseconds Duration(const char* name) const {
+    return std::chrono::nanoseconds(Get(name).i64);
+  }
   std::vector<std::string> List(const char* name) const {
     std::vector<std::string> out;
     const penstock_value& v = Get(name);
@@ -90,14 +118,17 @@ class Config {
   std::vector<std::pair<std::string, std::string>> Map(const char* name) const {
     std::vector<std::pair<std::string, std::string>> out;
     const penstock_value& v = Get(name);
-    for (size_t i = 0; i < v.n; ++i) out.emplace_back(View(v.entries[i].key), View(v.entries[i].value));
+    for (size_t i = 0; i < v.n; ++i)
+      out.emplace_back(View(v.entries[i].key), View(v.entries[i].value));
     return out;
   }
 
  private:
   const penstock_value& Get(const char* name) const {
     const penstock_value* v = c_->get(c_, name);
-    if (v == nullptr) throw std::logic_error(std::string("plugin asks for an option that it does not declare: ") + name);
+    if (v == nullptr)
+      throw std::logic_error(std::string("plugin asks for an option that it does not declare: ") +
+                             name);
     return *v;
   }
   const penstock_config* c_;
@@ -107,7 +138,9 @@ class Config {
 class Report {
  public:
   explicit Report(const penstock_report* r) : r_(r) {}
-  void Error(const char* option, std::string_view text) const { r_->add(r_, PENSTOCK_ERROR, option, penstock::Str(text)); }
+  void Error(const char* option, std::string_view text) const {
+    r_->add(r_, PENSTOCK_ERROR, option, penstock::Str(text));
+  }
   void Warning(const char* option, std::string_view text) const {
     r_->add(r_, PENSTOCK_WARNING, option, penstock::Str(text));
   }
@@ -124,7 +157,9 @@ class Metric {
  public:
   explicit Metric(uint64_t* cell = nullptr) : cell_(cell) {}
   void Add(uint64_t n = 1) const { penstock_count(cell_, n); }
-  void Set(uint64_t n) const { if (cell_ != nullptr) __atomic_store_n(cell_, n, __ATOMIC_RELAXED); }
+  void Set(uint64_t n) const {
+    if (cell_ != nullptr) __atomic_store_n(cell_, n, __ATOMIC_RELAXED);
+  }
 
  private:
   uint64_t* cell_;
@@ -138,12 +173,15 @@ class Host {
   std::string_view instance_name() const { return h_->instance_name; }
   uint64_t read_ahead_bytes() const { return h_->read_ahead_bytes; }
 
-  bool Logs(int32_t level) const { return level >= __atomic_load_n(h_->log_level, __ATOMIC_RELAXED); }
+  bool Logs(int32_t level) const {
+    return level >= __atomic_load_n(h_->log_level, __ATOMIC_RELAXED);
+  }
   void Log(int32_t level, std::string_view text,
            std::initializer_list<std::pair<std::string_view, std::string_view>> fields = {}) const {
     if (!Logs(level)) return;
     std::vector<penstock_kv> kv;
-    for (const auto& [key, value] : fields) kv.push_back({penstock::Str(key), penstock::Str(value)});
+    for (const auto& [key, value] : fields)
+      kv.push_back({penstock::Str(key), penstock::Str(value)});
     h_->log(h_, level, penstock::Str(text), kv.data(), kv.size());
   }
   void Debug(std::string_view text) const { Log(PENSTOCK_LOG_DEBUG, text); }
@@ -151,9 +189,15 @@ class Host {
   void Warn(std::string_view text) const { Log(PENSTOCK_LOG_WARN, text); }
   void Error(std::string_view text) const { Log(PENSTOCK_LOG_ERROR, text); }
 
-  void Connecting(std::string_view why) const { h_->report_state(h_, PENSTOCK_STATE_CONNECTING, penstock::Str(why)); }
-  void Ready(std::string_view what = {}) const { h_->report_state(h_, PENSTOCK_STATE_READY, penstock::Str(what)); }
-  void Failed(std::string_view why) const { h_->report_state(h_, PENSTOCK_STATE_FAILED, penstock::Str(why)); }
+  void Connecting(std::string_view why) const {
+    h_->report_state(h_, PENSTOCK_STATE_CONNECTING, penstock::Str(why));
+  }
+  void Ready(std::string_view what = {}) const {
+    h_->report_state(h_, PENSTOCK_STATE_READY, penstock::Str(what));
+  }
+  void Failed(std::string_view why) const {
+    h_->report_state(h_, PENSTOCK_STATE_FAILED, penstock::Str(why));
+  }
 
   Metric Counter(const char* name, const char* help) const {
     return Metric(h_->metric(h_, PENSTOCK_METRIC_COUNTER, name, help));
@@ -167,7 +211,8 @@ class Host {
     size_t len = 0;
     penstock_error error{};
     error.struct_size = sizeof error;
-    if (h_->read_secret(h_, penstock::Str(reference), out.data(), out.size(), &len, &error) != PENSTOCK_OK)
+    if (h_->read_secret(h_, penstock::Str(reference), out.data(), out.size(), &len, &error) !=
+        PENSTOCK_OK)
       throw std::runtime_error(error.text);
     out.resize(len);
     return out;
@@ -252,7 +297,8 @@ class Sink {
   Sink& operator=(const Sink&) = delete;
 
   virtual void Start() {}
-  // Takes the first n messages and returns n; fewer than batch.count means AGAIN, and host().raw()->ready() follows.
+  // Takes the first n messages and returns n; fewer than batch.count means AGAIN, and
+  // host().raw()->ready() follows.
   virtual size_t Submit(const penstock_message_batch& batch) = 0;
   virtual void Cancel(const uint64_t* /*tokens*/, size_t /*n*/) {}
   virtual void Flush() {}
@@ -260,8 +306,11 @@ class Sink {
 
  protected:
   const Host& host() const { return host_; }
-  void Complete(const penstock_receipt* receipts, size_t n) { if (n > 0) host_.raw()->complete(host_.raw(), receipts, n); }
-  void Complete(uint64_t token, int32_t outcome, std::string_view reason = {}, int32_t code = 0, uint32_t flags = 0) {
+  void Complete(const penstock_receipt* receipts, size_t n) {
+    if (n > 0) host_.raw()->complete(host_.raw(), receipts, n);
+  }
+  void Complete(uint64_t token, int32_t outcome, std::string_view reason = {}, int32_t code = 0,
+                uint32_t flags = 0) {
     const penstock_receipt receipt{token, outcome, flags, code, 0, penstock::Str(reason)};
     Complete(&receipt, 1);
   }
@@ -271,7 +320,8 @@ class Sink {
   Host host_;
 };
 
-// ---- registration -------------------------------------------------------------------------------------------------
+// ---- registration
+// -------------------------------------------------------------------------------------------------
 
 namespace internal {
 
@@ -296,7 +346,8 @@ penstock_status Guard(penstock_error* error, Body&& body) noexcept {
 template <typename T, typename = void>
 struct HasCheck : std::false_type {};
 template <typename T>
-struct HasCheck<T, std::void_t<decltype(T::Check(std::declval<const Config&>(), std::declval<const Report&>()))>>
+struct HasCheck<T, std::void_t<decltype(T::Check(std::declval<const Config&>(),
+                                                 std::declval<const Report&>()))>>
     : std::true_type {};
 
 template <typename T, typename = void>
@@ -320,7 +371,8 @@ struct Options<T, std::void_t<decltype(T::kOptions)>> {
   static constexpr size_t size = sizeof(T::kOptions) / sizeof(Option);
 };
 
-// What the entry's function pointers point to, for a plugin class T with base Base (Source or Sink).
+// What the entry's function pointers point to, for a plugin class T with base Base (Source or
+// Sink).
 template <typename T, typename Base>
 struct Glue {
   static Base* Of(penstock_instance* i) noexcept { return reinterpret_cast<Base*>(i); }
@@ -332,8 +384,8 @@ struct Glue {
         report->add(report, PENSTOCK_ERROR, "", Str(error.text));
     }
   }
-  static penstock_status Create(const penstock_host* host, const penstock_config* config, penstock_instance** out,
-                                penstock_error* error) noexcept {
+  static penstock_status Create(const penstock_host* host, const penstock_config* config,
+                                penstock_instance** out, penstock_error* error) noexcept {
     return Guard(error, [&] {
       Base* instance = new T(Host(host), Config(config));
       *out = reinterpret_cast<penstock_instance*>(instance);
@@ -347,17 +399,23 @@ struct Glue {
   static penstock_status Run(penstock_instance* i, penstock_error* error) noexcept {
     return Guard(error, [&] { Of(i)->Run(); });
   }
-  static void OnAck(penstock_instance* i, const uint64_t* tokens, size_t n) noexcept { Of(i)->OnAck(tokens, n); }
-  static penstock_status Submit(penstock_instance* i, const penstock_message_batch* batch, size_t* accepted) noexcept {
+  static void OnAck(penstock_instance* i, const uint64_t* tokens, size_t n) noexcept {
+    Of(i)->OnAck(tokens, n);
+  }
+  static penstock_status Submit(penstock_instance* i, const penstock_message_batch* batch,
+                                size_t* accepted) noexcept {
     *accepted = Of(i)->Submit(*batch);
     return *accepted == batch->count ? PENSTOCK_OK : PENSTOCK_AGAIN;
   }
-  static void Cancel(penstock_instance* i, const uint64_t* tokens, size_t n) noexcept { Of(i)->Cancel(tokens, n); }
+  static void Cancel(penstock_instance* i, const uint64_t* tokens, size_t n) noexcept {
+    Of(i)->Cancel(tokens, n);
+  }
   static void Flush(penstock_instance* i) noexcept { Of(i)->Flush(); }
 };
 
 template <typename T>
-constexpr penstock_plugin Describe(uint32_t kind, const char* id, const char* version, const char* summary) {
+constexpr penstock_plugin Describe(uint32_t kind, const char* id, const char* version,
+                                   const char* summary) {
   penstock_plugin p{};
   p.magic = PENSTOCK_MAGIC;
   p.abi_major = PENSTOCK_ABI_MAJOR;
@@ -407,14 +465,14 @@ constexpr penstock_plugin DescribeSink(const char* id, const char* version, cons
 }  // namespace internal
 }  // namespace penstock
 
-#define PENSTOCK_SOURCE_PLUGIN(CLASS, ID, VERSION, SUMMARY)     \
-  PENSTOCK_DEFINE_NOTE(PENSTOCK_SOURCE, ID, VERSION)            \
-  extern "C" constexpr penstock_plugin penstock_plugin_entry =  \
+#define PENSTOCK_SOURCE_PLUGIN(CLASS, ID, VERSION, SUMMARY)    \
+  PENSTOCK_DEFINE_NOTE(PENSTOCK_SOURCE, ID, VERSION)           \
+  extern "C" constexpr penstock_plugin penstock_plugin_entry = \
       ::penstock::internal::DescribeSource<CLASS>(ID, VERSION, SUMMARY);
 
-#define PENSTOCK_SINK_PLUGIN(CLASS, ID, VERSION, SUMMARY)       \
-  PENSTOCK_DEFINE_NOTE(PENSTOCK_SINK, ID, VERSION)              \
-  extern "C" constexpr penstock_plugin penstock_plugin_entry =  \
+#define PENSTOCK_SINK_PLUGIN(CLASS, ID, VERSION, SUMMARY)      \
+  PENSTOCK_DEFINE_NOTE(PENSTOCK_SINK, ID, VERSION)             \
+  extern "C" constexpr penstock_plugin penstock_plugin_entry = \
       ::penstock::internal::DescribeSink<CLASS>(ID, VERSION, SUMMARY);
 
 #endif  // PENSTOCK_PLUGIN_HPP

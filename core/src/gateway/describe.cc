@@ -22,8 +22,10 @@ std::string QueueWords(const config::SourceConfig& source) {
   switch (source.queue.when_full) {
     case config::WhenFull::kBlock:
       return out + "the source stops reading, so that its server is slowed down";
-    case config::WhenFull::kDropNewest: return out + "new events are dropped and counted";
-    case config::WhenFull::kDropOldest: return out + "the oldest events are dropped and counted";
+    case config::WhenFull::kDropNewest:
+      return out + "new events are dropped and counted";
+    case config::WhenFull::kDropOldest:
+      return out + "the oldest events are dropped and counted";
   }
   return out;
 }
@@ -36,23 +38,29 @@ std::string StartWords(const SourcePart& source) {
 
 std::string OrderWords(const SinkPart& sink) {
   if (sink.config->order == config::Order::kRelaxed)
-    return "in order while nothing fails; an event that is retried may stand after later ones (counted)";
+    return "in order while nothing fails; an event that is retried may stand after later ones "
+           "(counted)";
   return MayPipelineStrict(sink)
-             ? "strict, pipelined: after a failure the window is sent again from the first failed event"
+             ? "strict, pipelined: after a failure the window is sent again from the first failed "
+               "event"
              : "strict, one event at a time: throughput is one event per answer of the bus";
 }
 
 std::string RepeatWords(const SinkPart& sink) {
   if ((sink.plugin->entry().caps & PENSTOCK_CAP_DEDUPLICATES) != 0)
-    return "an event sent twice has the same id, so the bus drops the copy inside its duplicate window";
-  return "an event whose answer was lost is sent again with the same id: consumers may see it twice";
+    return "an event sent twice has the same id, so the bus drops the copy inside its duplicate "
+           "window";
+  return "an event whose answer was lost is sent again with the same id: consumers may see it "
+         "twice";
 }
 
 std::string AwayWords(const SinkPart& sink) {
   if (sink.config->when_behind == config::WhenBehind::kSkip)
-    return "events wait up to max_behind, then this sink skips the oldest (counted as behind); nobody "
+    return "events wait up to max_behind, then this sink skips the oldest (counted as behind); "
+           "nobody "
            "else is held up";
-  return "events wait in the queue and are tried again for ever; a full queue then holds up everything "
+  return "events wait in the queue and are tried again for ever; a full queue then holds up "
+         "everything "
          "that reads the same source";
 }
 
@@ -66,8 +74,9 @@ void DescribeRoute(const SourcePart& source, const SinkPart& sink, std::string* 
   const auto line = [out](const char* label, const std::string& text) {
     *out += std::string("    ") + label + text + "\n";
   };
-  line("lost:     ", "what is in memory when the process or the host dies; nothing at a planned stop "
-                     "that drains within shutdown_timeout");
+  line("lost:     ",
+       "what is in memory when the process or the host dies; nothing at a planned stop "
+       "that drains within shutdown_timeout");
   line("repeated: ", RepeatWords(sink));
   line("order:    ", OrderWords(sink));
   line("bus away: ", AwayWords(sink));

@@ -49,8 +49,8 @@ class StopSignals {
   int fd_;
 };
 
-// Batches are encoded into memory that is freed a moment later. By default glibc gives the top of the heap back to the
-// kernel each time and faults it in again, which costs more than the encoding.
+// Batches are encoded into memory that is freed a moment later. By default glibc gives the top of
+// the heap back to the kernel each time and faults it in again, which costs more than the encoding.
 void KeepHeap() {
   mallopt(M_TRIM_THRESHOLD, 16 << 20);
   mallopt(M_TOP_PAD, 1 << 20);
@@ -58,9 +58,15 @@ void KeepHeap() {
 
 void LogFinding(const config::Finding& finding) {
   switch (finding.severity) {
-    case config::Severity::kError: log::LogError(kMe, finding.ToString()); break;
-    case config::Severity::kWarning: log::Warn(kMe, finding.ToString()); break;
-    case config::Severity::kNotice: log::Info(kMe, finding.ToString()); break;
+    case config::Severity::kError:
+      log::LogError(kMe, finding.ToString());
+      break;
+    case config::Severity::kWarning:
+      log::Warn(kMe, finding.ToString());
+      break;
+    case config::Severity::kNotice:
+      log::Info(kMe, finding.ToString());
+      break;
   }
 }
 

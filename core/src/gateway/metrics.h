@@ -19,7 +19,8 @@ class MetricTable {
     uint64_t value;
   };
 
-  // The same cell for the same instance and name. nullptr: more than kMaxCells, or a name that is not [a-z_]+.
+  // The same cell for the same instance and name. nullptr: more than kMaxCells, or a name that is
+  // not [a-z_]+.
   uint64_t* Cell(std::string_view instance, int32_t kind, std::string_view name,
                  std::string_view help);
   std::vector<Reading> Read() const;

@@ -14,7 +14,8 @@ uint64_t Random64() {
   return out;
 }
 
-// Each part's own minimum: an even split of half the limit, so that the other half is shared by need.
+// Each part's own minimum: an even split of half the limit, so that the other half is shared by
+// need.
 uint64_t Reserve(uint64_t memory_limit, size_t parts) {
   return std::min<uint64_t>(memory_limit / 2 / std::max<size_t>(parts, 1), 4 << 20);
 }
@@ -27,9 +28,12 @@ uint64_t ReadAhead(uint64_t memory_limit, size_t sources) {
 
 queue::WhenFull ToQueue(config::WhenFull when_full) {
   switch (when_full) {
-    case config::WhenFull::kBlock: return queue::WhenFull::kBlock;
-    case config::WhenFull::kDropNewest: return queue::WhenFull::kDropNewest;
-    case config::WhenFull::kDropOldest: return queue::WhenFull::kDropOldest;
+    case config::WhenFull::kBlock:
+      return queue::WhenFull::kBlock;
+    case config::WhenFull::kDropNewest:
+      return queue::WhenFull::kDropNewest;
+    case config::WhenFull::kDropOldest:
+      return queue::WhenFull::kDropOldest;
   }
   return queue::WhenFull::kBlock;
 }
@@ -89,10 +93,9 @@ void Pipeline::BuildSource(SourcePart* part, uint64_t reserve, uint64_t read_ahe
   auto source = std::make_unique<Source>();
   source->info = {config.name, config.event_source, config.event_name,
                   config.event_type.empty() ? config.plugin : config.event_type, config.metadata};
-  source->instance = std::make_unique<SourceInstance>(config.name, part->plugin,
-                                                      std::move(part->options), &metrics_,
-                                                      read_ahead,
-                                                      [this] { changed_->Notify(); });
+  source->instance =
+      std::make_unique<SourceInstance>(config.name, part->plugin, std::move(part->options),
+                                       &metrics_, read_ahead, [this] { changed_->Notify(); });
   queue::MemoryQueue::OnSettled on_settled;
   if (source->instance->WantsAcks()) {
     on_settled = [instance = source->instance.get()](const uint64_t* tokens, size_t n) {
@@ -101,8 +104,8 @@ void Pipeline::BuildSource(SourcePart* part, uint64_t reserve, uint64_t read_ahe
   }
   const queue::Limits limits{config.queue.max_events, config.queue.max_bytes,
                              ToQueue(config.queue.when_full)};
-  source->queue = std::make_shared<queue::MemoryQueue>(Random64(), limits, &budget_, reserve, clock_,
-                                                       std::move(on_settled));
+  source->queue = std::make_shared<queue::MemoryQueue>(Random64(), limits, &budget_, reserve,
+                                                       clock_, std::move(on_settled));
   source->instance->SetQueue(source->queue);
   sources_.push_back(std::move(source));
 }
@@ -144,8 +147,8 @@ Result<delivery::CursorSpec> Pipeline::BuildCursor(const SinkPart& part,
   cursor.source = &source.info;
   cursor.encoder = std::move(encoder);
   if (config.order == config::Order::kStrict) {
-    cursor.order = MayPipelineStrict(part) ? delivery::Order::kStrictPipelined
-                                           : delivery::Order::kStrict;
+    cursor.order =
+        MayPipelineStrict(part) ? delivery::Order::kStrictPipelined : delivery::Order::kStrict;
   }
   cursor.skip_when_behind = config.when_behind == config::WhenBehind::kSkip;
   cursor.max_behind = {config.max_behind.events, config.max_behind.bytes, config.max_behind.age};
@@ -156,8 +159,8 @@ Result<delivery::CursorSpec> Pipeline::BuildCursor(const SinkPart& part,
 
 void Pipeline::StopSources(TimePoint deadline) {
   for (auto& source : sources_) source->instance->Stop();
-  // Room keeps coming as long as the sinks take events, so a source that waits in emit gets its events in; past the deadline
-  // the queues close and it must give up.
+  // Room keeps coming as long as the sinks take events, so a source that waits in emit gets its
+  // events in; past the deadline the queues close and it must give up.
   for (;;) {
     const Signal::Ticket ticket = changed_->Take();
     if (sources_finished() || clock_->Now() >= deadline) break;

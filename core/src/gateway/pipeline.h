@@ -21,16 +21,19 @@ class CountedDeadLetters : public delivery::DeadLetters {
 
 class Pipeline {
  public:
-  // prepared must be ok() and outlive the pipeline. changed is notified when a source finishes or a sink is drained.
+  // prepared must be ok() and outlive the pipeline. changed is notified when a source finishes or a
+  // sink is drained.
   Pipeline(Prepared* prepared, const Clock* clock, Signal* changed);
   ~Pipeline();
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
 
-  // Makes every instance, then starts the sinks, then the sources. After an error the pipeline is only good to be destroyed.
+  // Makes every instance, then starts the sinks, then the sources. After an error the pipeline is
+  // only good to be destroyed.
   Result<void> Start();
 
-  // No source emits any more after this: each is asked to stop and waited for until the deadline; what it still emits is taken.
+  // No source emits any more after this: each is asked to stop and waited for until the deadline;
+  // what it still emits is taken.
   void StopSources(TimePoint deadline);
   // Begins to drain the sinks.
   void Drain();

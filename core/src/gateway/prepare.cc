@@ -78,7 +78,8 @@ bool IdsDifferBySink(const SinkPart& sink) {
   return std::string_view(id->str.ptr, id->str.len).find("{sink}") != std::string_view::npos;
 }
 
-// Two sinks that write one source into the same stream with the same ids: the bus drops the second copy.
+// Two sinks that write one source into the same stream with the same ids: the bus drops the second
+// copy.
 void CheckSharedIds(const Prepared& prepared, std::vector<Finding>* findings) {
   for (size_t i = 0; i < prepared.sinks.size(); ++i) {
     for (size_t j = i + 1; j < prepared.sinks.size(); ++j) {

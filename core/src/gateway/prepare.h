@@ -1,4 +1,5 @@
-// Everything that can be judged before anything starts: the files, the plugins, their options, the routes.
+// Everything that can be judged before anything starts: the files, the plugins, their options, the
+// routes.
 #pragma once
 
 #include <memory>

@@ -15,8 +15,8 @@ class Clock {
   Clock& operator=(const Clock&) = delete;
   virtual ~Clock() = default;
 
-  virtual TimePoint Now() const = 0;        // monotonic
-  virtual int64_t WallNs() const = 0;       // since the Unix epoch
+  virtual TimePoint Now() const = 0;   // monotonic
+  virtual int64_t WallNs() const = 0;  // since the Unix epoch
 };
 
 class SystemClock : public Clock {

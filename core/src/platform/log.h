@@ -27,8 +27,8 @@ Level ParseLevel(std::string_view name);
 const int32_t* Threshold();
 inline bool Enabled(Level level) { return static_cast<int32_t>(level) >= *Threshold(); }
 
-// component: who speaks, as "gateway", "source orders", "sink bus", "orders -> bus". Control characters in text and values
-// are replaced. Any thread.
+// component: who speaks, as "gateway", "source orders", "sink bus", "orders -> bus". Control
+// characters in text and values are replaced. Any thread.
 void Write(Level level, std::string_view component, std::string_view text, const Field* fields,
            size_t n);
 inline void Write(Level level, std::string_view component, std::string_view text,

@@ -9,10 +9,10 @@ namespace penstock {
 
 // Answers the one question that the caller has.
 enum class Code {
-  kConfig,   // the user's input is wrong: exit 78
-  kRetry,    // trying again may work
-  kReject,   // this one thing will never work
-  kFatal,    // the process cannot go on
+  kConfig,  // the user's input is wrong: exit 78
+  kRetry,   // trying again may work
+  kReject,  // this one thing will never work
+  kFatal,   // the process cannot go on
 };
 
 struct Error {

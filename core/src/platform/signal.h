@@ -1,5 +1,5 @@
-// Wakes a thread that waits for "something has changed". A waiter takes a ticket, looks whether there is work, and waits past
-// the ticket if not: what is notified in between is never missed.
+// Wakes a thread that waits for "something has changed". A waiter takes a ticket, looks whether
+// there is work, and waits past the ticket if not: what is notified in between is never missed.
 #pragma once
 
 #include <atomic>

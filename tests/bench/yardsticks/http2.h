@@ -1,4 +1,5 @@
-// As much HTTP/2 (RFC 9113) as one gRPC stream over loopback needs. For yardsticks only: it trusts its peer.
+// As much HTTP/2 (RFC 9113) as one gRPC stream over loopback needs. For yardsticks only: it trusts
+// its peer.
 #pragma once
 
 #include <arpa/inet.h>
@@ -16,7 +17,15 @@
 
 namespace yardstick {
 
-enum FrameType : uint8_t { kData = 0, kHeaders = 1, kReset = 3, kSettings = 4, kPing = 6, kGoAway = 7, kWindow = 8 };
+enum FrameType : uint8_t {
+  kData = 0,
+  kHeaders = 1,
+  kReset = 3,
+  kSettings = 4,
+  kPing = 6,
+  kGoAway = 7,
+  kWindow = 8
+};
 inline constexpr uint8_t kEndStream = 1, kAck = 1, kEndHeaders = 4;
 inline constexpr size_t kFrameHeader = 9;
 inline constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

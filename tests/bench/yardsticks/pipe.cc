@@ -1,6 +1,7 @@
-// The limit: a gRPC stream in, JetStream publishes out, by hand, without any library. What a gateway could reach if parsing,
-// queueing, retry and order cost nothing. Every publish is acknowledged; nothing is retried.
-// Usage: pipe GRPC_PORT NATS_PORT COUNT SIZE IDS(0|1); publishes to bench.a. Prints "EVENTS_PER_S x CPU_US y".
+// The limit: a gRPC stream in, JetStream publishes out, by hand, without any library. What a
+// gateway could reach if parsing, queueing, retry and order cost nothing. Every publish is
+// acknowledged; nothing is retried. Usage: pipe GRPC_PORT NATS_PORT COUNT SIZE IDS(0|1); publishes
+// to bench.a. Prints "EVENTS_PER_S x CPU_US y".
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
@@ -20,9 +21,10 @@ constexpr long kMaxPending = 4096;
 class Nats {
  public:
   explicit Nats(int port) : fd_(ConnectLoopback(port)) {
-    WriteAll(fd_,
-             "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,"
-             "\"lang\":\"raw\",\"version\":\"0\",\"protocol\":1}\r\nPING\r\nSUB _R.* 1\r\n");
+    WriteAll(
+        fd_,
+        "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,"
+        "\"lang\":\"raw\",\"version\":\"0\",\"protocol\":1}\r\nPING\r\nSUB _R.* 1\r\n");
     std::thread([this] { ReadAcks(); }).detach();
   }
 
@@ -31,8 +33,9 @@ class Nats {
     int n = 0;
     if (ids) {
       char header[96];
-      const int h = std::snprintf(header, sizeof header, "NATS/1.0\r\nNats-Msg-Id: %016lx%016lx\r\n\r\n",
-                                  static_cast<unsigned long>(run_), static_cast<unsigned long>(number));
+      const int h =
+          std::snprintf(header, sizeof header, "NATS/1.0\r\nNats-Msg-Id: %016lx%016lx\r\n\r\n",
+                        static_cast<unsigned long>(run_), static_cast<unsigned long>(number));
       n = std::snprintf(line, sizeof line, "HPUB bench.a _R.%ld %d %zu\r\n%s", number, h,
                         static_cast<size_t>(h) + payload.size(), header);
     } else {
@@ -108,7 +111,8 @@ class Nats {
 
 class Pipe {
  public:
-  Pipe(int grpc_port, Nats* nats, bool ids) : fd_(ConnectLoopback(grpc_port)), nats_(nats), ids_(ids) {}
+  Pipe(int grpc_port, Nats* nats, bool ids)
+      : fd_(ConnectLoopback(grpc_port)), nats_(nats), ids_(ids) {}
 
   long Run(const std::string& config) {
     Request(config);
@@ -145,7 +149,10 @@ class Pipe {
     headers += Literal(":path", "/generic.Eventing/StartEventSource") +
                Literal(":authority", "127.0.0.1") + Literal("content-type", "application/grpc") +
                Literal("te", "trailers");
-    std::string request = "\x0a\x01" "b" "\x12";
+    std::string request =
+        "\x0a\x01"
+        "b"
+        "\x12";
     PutVarint(&request, config.size());
     request += config;
     WriteAll(fd_, std::string(kPreface) + Frame(kSettings, 0, 0, settings) +
@@ -202,8 +209,9 @@ int Main(char** argv) {
   const double start = Seconds(), cpu = CpuSeconds();
   const long n = pipe.Run(std::string(argv[3]) + ' ' + argv[4]);
   const double time = Seconds() - start;
-  std::printf("EVENTS_PER_S %.0f CPU_US %.3f COUNT %ld REFUSED %ld\n", static_cast<double>(n) / time,
-              (CpuSeconds() - cpu) * 1e6 / static_cast<double>(n), n, nats.refused());
+  std::printf("EVENTS_PER_S %.0f CPU_US %.3f COUNT %ld REFUSED %ld\n",
+              static_cast<double>(n) / time, (CpuSeconds() - cpu) * 1e6 / static_cast<double>(n), n,
+              nats.refused());
   std::fflush(stdout);
   _exit(nats.refused() == 0 ? 0 : 1);
 }

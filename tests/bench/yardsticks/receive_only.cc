@@ -1,5 +1,5 @@
-// What it costs to read the stream with gRPC's synchronous client and one re-used message, and to do nothing with it.
-// Usage: receive_only GRPC_PORT COUNT SIZE. Prints "EVENTS_PER_S x CPU_US y".
+// What it costs to read the stream with gRPC's synchronous client and one re-used message, and to
+// do nothing with it. Usage: receive_only GRPC_PORT COUNT SIZE. Prints "EVENTS_PER_S x CPU_US y".
 #include <grpcpp/grpcpp.h>
 
 #include "generic.grpc.pb.h"
