@@ -4,8 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <set>
+#include <atomic>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "unit/delivery/rig.h"
@@ -125,6 +126,22 @@ TEST_F(DispatcherTest, ReceiptsForMessagesNotInFlightAreIgnoredAndLogged) {
   port().DeliverAll();
   sink_->Step();
   EXPECT_EQ(sink_->ledger().delivered, 2u);
+}
+
+TEST_F(DispatcherTest, ASecondReceiptForOneMessageIsIgnored) {
+  Make();
+  SendAll(3);
+  const uint64_t twice = token(1);
+  for (const int32_t outcome : {PENSTOCK_DELIVERED, PENSTOCK_RETRY, PENSTOCK_REJECTED}) {
+    const penstock_receipt receipt{twice, outcome, 0, 0, 0, {nullptr, 0}};
+    sink_->dispatcher->Complete(&receipt, 1);
+  }
+  EXPECT_EQ(sink_->Step(), TimePoint::max());
+  EXPECT_EQ(sink_->dispatcher->in_flight(), 2u);
+  port().Deliver(token(0));
+  sink_->Step();
+  EXPECT_EQ(sink_->ledger().delivered, 2u);
+  EXPECT_EQ(sink_->ledger().retries, 0u);
 }
 
 TEST_F(DispatcherTest, DuplicatesAreCountedApartByAttempt) {
@@ -439,6 +456,9 @@ TEST_F(DispatcherTest, AWindowWithAStuckEventIsBounded) {
   }
   EXPECT_EQ(port().log.size(), 32u);
   EXPECT_EQ(source_->queue->stats().events, 1000u - 32u);
+  sink_->dispatcher->SetDraining();
+  sink_->Step();
+  EXPECT_EQ(port().flushes, 1u) << "nothing more can be submitted";
   port().Deliver(stuck);
   sink_->Step();
   sink_->Settle();
@@ -459,30 +479,46 @@ TEST_F(DispatcherTest, EncodedCopiesAreChargedUntilTheirReceipts) {
   EXPECT_EQ(rig.budget.used(), 0u);
 }
 
-// Else a step would encode the same batch for ever, and never see the receipts that free memory.
-TEST_F(DispatcherTest, WithoutMemoryABatchWaitsAlsoBeforeAnEventThatCannotBeEncoded) {
-  Rig rig(6000);
-  Rig::Source& source = rig.AddSource();
-  Rig::Source& greedy = rig.AddSource();
-  Rig::Sink& sink = rig.AddSink();
-  Rig::Route(source, sink, {.format = event::Format::kCloudEvents});
-  Rig::Route(greedy, sink, {.format = event::Format::kCloudEvents});
-  sink.Connect();
-  ASSERT_TRUE(rig.AppendPayload(greedy, "0"));
-  sink.Step();
-  ASSERT_TRUE(rig.AppendPayload(source, "1", "application/json"));
-  ASSERT_TRUE(rig.AppendPayload(source, "{broken", "application/json"));
-  while (rig.AppendPayload(greedy, "full")) {
+// A sink that has something in flight and wants more, while others have all the memory.
+class NoMemoryTest : public DispatcherTest {
+ protected:
+  void Make() {
+    DispatcherTest::Make({.format = event::Format::kCloudEvents});
+    SendAll(1);
+    taken_ = rig_.budget.total() - rig_.budget.used() - kLeft;
+    ASSERT_TRUE(others_->TryTake(taken_));
   }
-  sink.Step();
-  EXPECT_EQ(sink.port.in_flight().size(), 1u) << "no memory for another batch";
-  const Signal::Ticket ticket = sink.signal->Take();
-  sink.port.DeliverAll();
-  sink.Step();
-  EXPECT_NE(sink.signal->Take(), ticket);
-  sink.Settle();
-  EXPECT_TRUE(sink.dispatcher->Drained());
-  EXPECT_EQ(sink.dead_letters.letters.size(), 1u);
+  void FreeMemory() { others_->Return(taken_); }
+
+  static constexpr uint64_t kLeft = 1000;  // for the queue, not for another batch of copies
+  uint64_t taken_ = 0;
+  std::shared_ptr<queue::MemoryBudget::Share> others_ =
+      rig_.budget.MakeShare(0, std::make_shared<Signal>());
+};
+
+TEST_F(NoMemoryTest, ABatchWaitsAndTheSinkIsWokenWhenMemoryComesBack) {
+  Make();
+  SendAll(2);
+  EXPECT_EQ(port().in_flight().size(), 1u);
+  const Signal::Ticket ticket = sink_->signal->Take();
+  FreeMemory();
+  EXPECT_NE(sink_->signal->Take(), ticket);
+  sink_->Step();
+  EXPECT_EQ(port().in_flight().size(), 3u);
+}
+
+// Else a step would encode the same batch for ever, and never see the receipts that free memory.
+TEST_F(NoMemoryTest, ABatchWaitsAlsoBeforeAnEventThatCannotBeEncoded) {
+  Make();
+  ASSERT_TRUE(rig_.AppendPayload(*source_, "1", "application/json"));
+  ASSERT_TRUE(rig_.AppendPayload(*source_, "{broken", "application/json"));
+  sink_->Step();
+  EXPECT_EQ(port().in_flight().size(), 1u);
+  EXPECT_THAT(sink_->dead_letters.letters, IsEmpty());
+  FreeMemory();
+  sink_->Settle();
+  EXPECT_TRUE(sink_->dispatcher->Drained());
+  EXPECT_EQ(sink_->dead_letters.letters.size(), 1u);
 }
 
 // ---- the connection
@@ -606,6 +642,24 @@ TEST_F(DispatcherTest, AfterStopSubmittingOnlyReceiptsAreHandled) {
   EXPECT_EQ(sink_->dispatcher->in_flight(), 0u);
   EXPECT_EQ(sink_->ledger().delivered, 2u);
   EXPECT_EQ(sink_->ledger().pending, 5u);
+}
+
+// The plugin is stopped right after it, and no submit may overlap that.
+TEST_F(DispatcherTest, StopSubmittingWaitsForASubmitThatIsUnderWay) {
+  Make();
+  std::atomic<bool> returned{false};
+  std::thread stopper;
+  port().on_sent = [&](const Sent&) {
+    stopper = std::thread([&] {
+      sink_->dispatcher->StopSubmitting();
+      returned = true;
+    });
+    for (int i = 0; i < 500; ++i) std::this_thread::yield();
+    EXPECT_FALSE(returned.load());
+  };
+  SendAll(1);
+  stopper.join();
+  EXPECT_TRUE(returned.load());
 }
 
 TEST_F(DispatcherTest, NeitherSubmitsNorFlushesOnceStopped) {

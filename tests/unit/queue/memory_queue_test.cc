@@ -410,19 +410,30 @@ TEST_F(QueueTest, AcksOnceEveryReaderHasSettledAndNotBefore) {
 }
 
 TEST_F(QueueTest, AcksComeInOrderFromTwoReadersThreads) {
-  constexpr uint64_t kEvents = 4000;
+  constexpr uint64_t kEvents = 1000;
   budget_ = std::make_unique<MemoryBudget>(64 << 20);
-  std::vector<uint64_t> acks;  // guarded by the queue's promise: never twice at once
-  MemoryQueue queue(
-      kQueueId, {}, budget_.get(), 0, &clock_,
-      [&acks](const uint64_t* tokens, size_t n) { acks.insert(acks.end(), tokens, tokens + n); });
+  std::vector<uint64_t> acks;
+  std::atomic<bool> inside{false};
+  MemoryQueue queue(kQueueId, {}, budget_.get(), 0, &clock_, [&](const uint64_t* tokens, size_t n) {
+    EXPECT_FALSE(inside.exchange(true)) << "twice at once";
+    std::this_thread::yield();
+    acks.insert(acks.end(), tokens, tokens + n);
+    inside = false;
+  });
   const ReaderId readers[] = {queue.AddReader(0, std::make_shared<Signal>()),
                               queue.AddReader(0, std::make_shared<Signal>())};
   for (uint64_t i = 0; i < kEvents; i += 100) Append(queue, i, 100);
+  // Each waits for the other now and then, so that now this one and now that one is the last to
+  // settle.
+  std::atomic<uint64_t> progress[2] = {0, 0};
   std::vector<std::thread> threads;
-  for (const ReaderId reader : readers) {
-    threads.emplace_back([&queue, reader] {
-      for (uint64_t i = 1; i <= kEvents; ++i) queue.Release(reader, i, i);
+  for (size_t me = 0; me < 2; ++me) {
+    threads.emplace_back([&, me] {
+      for (uint64_t i = 1; i <= kEvents; ++i) {
+        while (progress[1 - me] + 2 < i) std::this_thread::yield();
+        queue.Release(readers[me], i, i);
+        progress[me] = i;
+      }
     });
   }
   for (std::thread& thread : threads) thread.join();
