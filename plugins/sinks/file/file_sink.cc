@@ -24,7 +24,7 @@ int ParseMode(const std::string& text) {
   return mode <= 0777 ? mode : -1;
 }
 
-class FileSink : public penstock::lines::LineSink {
+class FileSink final : public penstock::lines::LineSink<FileSink> {
  public:
   static constexpr Option kOptions[] = {
       Option::String("path").Required().Help("The file to append to, with its full path."),
@@ -72,15 +72,16 @@ class FileSink : public penstock::lines::LineSink {
   void Start() override { StartWriter(); }
 
  private:
+  friend class penstock::lines::LineSink<FileSink>;
   static constexpr std::chrono::seconds kRetryEvery{1};
   static constexpr std::chrono::seconds kLookEvery{1};
 
-  void Open() override {
+  void Open() {
     while (!TryOpen())
       if (!SleepFor(kRetryEvery)) return;
   }
 
-  size_t Write(std::string_view text, const std::vector<size_t>& ends) override {
+  size_t Write(std::string_view text, const std::vector<size_t>& ends) {
     size_t done = 0;  // lines
     while (done < ends.size()) {
       if (!Usable()) {

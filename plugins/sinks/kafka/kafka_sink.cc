@@ -211,11 +211,12 @@ bool KafkaSink::Produce(Taking* taking, const penstock_message& message, Slot* s
   }
   taking->topic = slot->topic;
   rd_kafka_headers_t* headers = headers_.Make();
+  // The tags are written out: the macros for them are no standard C++.
   const rd_kafka_resp_err_t error =
-      rd_kafka_producev(producer_->handle(), RD_KAFKA_V_RKT(slot->topic->handle),
-                        RD_KAFKA_V_VALUE(payload, message.payload.len),
-                        RD_KAFKA_V_KEY(key.len == 0 ? nullptr : key.ptr, key.len),
-                        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(slot), RD_KAFKA_V_END);
+      rd_kafka_producev(producer_->handle(), RD_KAFKA_VTYPE_RKT, slot->topic->handle,
+                        RD_KAFKA_VTYPE_VALUE, payload, message.payload.len, RD_KAFKA_VTYPE_KEY,
+                        key.len == 0 ? nullptr : key.ptr, key.len, RD_KAFKA_VTYPE_HEADERS, headers,
+                        RD_KAFKA_VTYPE_OPAQUE, static_cast<void*>(slot), RD_KAFKA_VTYPE_END);
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR) rd_kafka_headers_destroy(headers);
   return Sent(taking, slot, error);
 }

@@ -20,7 +20,7 @@
 
 namespace penstock::kafka {
 
-class KafkaSink : public Sink, private Producer::Events {
+class KafkaSink final : public Sink {
  public:
   // Within a partition; Kafka knows no order between partitions.
   static constexpr uint32_t kCaps = PENSTOCK_CAP_PREFIX;
@@ -49,6 +49,26 @@ class KafkaSink : public Sink, private Producer::Events {
     kDraining,  // open again with another producer once nothing is in flight
     kBroken,    // the producer has met a fatal error
     kStopped,
+  };
+  // Passes events on to the sink. An object of its own, because its virtual functions are still
+  // called when the sink's destructor begins.
+  class Listener final : public Producer::Events {
+   public:
+    explicit Listener(KafkaSink* sink) : sink_(sink) {}
+    void OnDeliveries(rd_kafka_event_t* event) override { sink_->OnDeliveries(event); }
+    void OnRoom() override { sink_->OnRoom(); }
+    void OnFatal(rd_kafka_resp_err_t error, std::string_view text) override {
+      sink_->OnFatal(error, text);
+    }
+    void OnError(rd_kafka_resp_err_t error, std::string_view text) override {
+      sink_->OnError(error, text);
+    }
+    void OnLog(int level, std::string_view facility, std::string_view text) override {
+      sink_->OnLog(level, facility, text);
+    }
+
+   private:
+    KafkaSink* const sink_;
   };
   // One submit under way.
   struct Taking;
@@ -87,17 +107,17 @@ class KafkaSink : public Sink, private Producer::Events {
   bool Sent(Taking* taking, Slot* slot, rd_kafka_resp_err_t error);
   void Refuse(Taking* taking, uint64_t token, int32_t outcome, int32_t code, std::string reason);
 
-  // delivery reports (deliveries.cc)
-  void OnDeliveries(rd_kafka_event_t* event) override;
-  void OnRoom() override;
+  // the producer's thread (deliveries.cc)
+  void OnDeliveries(rd_kafka_event_t* event);
+  void OnRoom();
   void Settle(const rd_kafka_message_t& message, Refusal* refusal);
   void Failed(const rd_kafka_message_t& message, const Slot& slot, Refusal* refusal);
   int32_t Blame(const rd_kafka_message_t& message, const Slot& slot, const Refusal& refusal,
                 std::string* reason) const;
   void AfterRefusal(const Refusal& refusal);
-  void OnFatal(rd_kafka_resp_err_t error, std::string_view text) override;
-  void OnError(rd_kafka_resp_err_t error, std::string_view text) override;
-  void OnLog(int level, std::string_view facility, std::string_view text) override;
+  void OnFatal(rd_kafka_resp_err_t error, std::string_view text);
+  void OnError(rd_kafka_resp_err_t error, std::string_view text);
+  void OnLog(int level, std::string_view facility, std::string_view text);
 
   // the keeper's thread (keeper.cc)
   void Keep();
@@ -132,6 +152,7 @@ class KafkaSink : public Sink, private Producer::Events {
   const std::string constant_topic_;  // empty: it depends on the event
   const bool has_key_;
   LogFilter log_filter_;
+  Listener listener_{this};
   std::thread keeper_;
 
   mutable std::mutex mutex_;

@@ -273,8 +273,7 @@ void KafkaSink::MakeProducer() {
     defaults = defaults_;
   }
   log_filter_.SetSecrets(SecretValues(client_, resolved_));
-  Producer::Events* events = this;
-  auto made = std::make_unique<Producer>(MakeConf(resolved_, defaults), events);
+  auto made = std::make_unique<Producer>(MakeConf(resolved_, defaults), &listener_);
   producers_made_.Add();
   std::lock_guard lock(mutex_);
   producer_ = std::move(made);

@@ -23,8 +23,19 @@
 
 namespace penstock::lines {
 
-// Derive and implement Write. The derived class calls StartWriter from Start and JoinWriter from
-// its destructor, so that Write never runs on a half-made object.
+// Derive as class X final : public LineSink<X>, and implement
+//
+//   // Runs on the writer's thread before the first Write.
+//   void Open();
+//   // Writes whole lines, waiting for the output as long as it takes; ends[i] is the offset behind
+//   // line i. Returns how many lines are written for good, from the front: fewer than all only
+//   when
+//   // Stopping() or once Broken() was called. Runs on the writer's thread.
+//   size_t Write(std::string_view text, const std::vector<size_t>& ends);
+//
+// and call StartWriter from Start and JoinWriter from the destructor. The two are no virtual
+// functions because the writer may still call them when the destructor begins.
+template <typename Derived>
 class LineSink : public Sink {
  public:
   static constexpr uint32_t kCaps = PENSTOCK_CAP_PREFIX;
@@ -75,13 +86,6 @@ class LineSink : public Sink {
     payload_is_json_ = format == "cloudevents" || format == "argo";
   }
 
-  // Writes whole lines, waiting for the output as long as it takes; ends[i] is the offset behind
-  // line i. Returns how many lines are written for good, from the front: fewer than all only when
-  // Stopping() or once Broken() was called. Runs on the writer's thread.
-  virtual size_t Write(std::string_view text, const std::vector<size_t>& ends) = 0;
-  // Runs on the writer's thread before the first Write.
-  virtual void Open() {}
-
   void StartWriter() {
     writer_ = std::thread([this] { Run(); });
   }
@@ -117,7 +121,7 @@ class LineSink : public Sink {
     sigemptyset(&pipe);
     sigaddset(&pipe, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
-    Open();
+    static_cast<Derived*>(this)->Open();
     std::vector<penstock_message> batch;
     for (;;) {
       {
@@ -144,7 +148,8 @@ class LineSink : public Sink {
         AppendLine(batch[i], payload_is_json_, &text_);
         ends_.push_back(text_.size());
       }
-      const size_t written = broken_.empty() && !Stopping() ? Write(text_, ends_) : 0;
+      const size_t written =
+          broken_.empty() && !Stopping() ? static_cast<Derived*>(this)->Write(text_, ends_) : 0;
       Settle(&batch[done], written, PENSTOCK_DELIVERED, {});
       done += written;
       if (written == ends_.size()) continue;

@@ -8,7 +8,7 @@
 
 namespace {
 
-class StdoutSink : public penstock::lines::LineSink {
+class StdoutSink final : public penstock::lines::LineSink<StdoutSink> {
  public:
   StdoutSink(const penstock::Host& host, const penstock::Config& config) : LineSink(host, config) {}
   ~StdoutSink() override { JoinWriter(); }
@@ -16,12 +16,14 @@ class StdoutSink : public penstock::lines::LineSink {
   void Start() override { StartWriter(); }
 
  private:
+  friend class penstock::lines::LineSink<StdoutSink>;
   static constexpr int kOut = STDOUT_FILENO;
   // What poll() promises to be writable without blocking: a pipe with less room is not writable.
   static constexpr size_t kStep = PIPE_BUF;
   static constexpr std::chrono::seconds kRetryEvery{1};
+  static constexpr std::chrono::milliseconds kTurnEvery{5};
 
-  void Open() override {
+  void Open() {
     struct stat info {};
     if (::fstat(kOut, &info) != 0) {
       Gone(errno);
@@ -31,12 +33,12 @@ class StdoutSink : public penstock::lines::LineSink {
     host().Ready("standard output");
   }
 
-  size_t Write(std::string_view text, const std::vector<size_t>& ends) override {
+  size_t Write(std::string_view text, const std::vector<size_t>& ends) {
     // Two such sinks in one process must not cut each other's lines.
-    static std::timed_mutex turn;
+    static std::mutex turn;
     std::unique_lock lock(turn, std::defer_lock);
-    while (!lock.try_lock_for(std::chrono::milliseconds(100)))
-      if (Stopping()) return 0;
+    while (!lock.try_lock())
+      if (!SleepFor(kTurnEvery)) return 0;
     size_t written = 0;
     while (written < text.size() && WaitWritable(kOut)) {
       const ssize_t n =

@@ -45,7 +45,7 @@ C11_TWIN int thrd_join(thrd_t thread, int* result) {
 }
 C11_TWIN int thrd_detach(thrd_t thread) { return Result(pthread_detach(thread)); }
 
-C11_TWIN int mtx_init(mtx_t* mutex, int type) noexcept {
+C11_TWIN int mtx_init(mtx_t* mutex, int type) {
   pthread_mutexattr_t attributes;
   pthread_mutexattr_init(&attributes);
   pthread_mutexattr_settype(
@@ -54,23 +54,19 @@ C11_TWIN int mtx_init(mtx_t* mutex, int type) noexcept {
   pthread_mutexattr_destroy(&attributes);
   return Result(error);
 }
-C11_TWIN void mtx_destroy(mtx_t* mutex) noexcept { pthread_mutex_destroy(Posix(mutex)); }
+C11_TWIN void mtx_destroy(mtx_t* mutex) { pthread_mutex_destroy(Posix(mutex)); }
 C11_TWIN int mtx_lock(mtx_t* mutex) { return Result(pthread_mutex_lock(Posix(mutex))); }
-C11_TWIN int mtx_trylock(mtx_t* mutex) noexcept {
+C11_TWIN int mtx_trylock(mtx_t* mutex) {
   return pthread_mutex_trylock(Posix(mutex)) == 0 ? thrd_success : thrd_busy;
 }
-C11_TWIN int mtx_unlock(mtx_t* mutex) noexcept {
-  return Result(pthread_mutex_unlock(Posix(mutex)));
-}
+C11_TWIN int mtx_unlock(mtx_t* mutex) { return Result(pthread_mutex_unlock(Posix(mutex))); }
 
-C11_TWIN int cnd_init(cnd_t* condition) noexcept {
+C11_TWIN int cnd_init(cnd_t* condition) {
   return Result(pthread_cond_init(Posix(condition), nullptr));
 }
-C11_TWIN void cnd_destroy(cnd_t* condition) noexcept { pthread_cond_destroy(Posix(condition)); }
-C11_TWIN int cnd_signal(cnd_t* condition) noexcept {
-  return Result(pthread_cond_signal(Posix(condition)));
-}
-C11_TWIN int cnd_broadcast(cnd_t* condition) noexcept {
+C11_TWIN void cnd_destroy(cnd_t* condition) { pthread_cond_destroy(Posix(condition)); }
+C11_TWIN int cnd_signal(cnd_t* condition) { return Result(pthread_cond_signal(Posix(condition))); }
+C11_TWIN int cnd_broadcast(cnd_t* condition) {
   return Result(pthread_cond_broadcast(Posix(condition)));
 }
 C11_TWIN int cnd_wait(cnd_t* condition, mtx_t* mutex) {

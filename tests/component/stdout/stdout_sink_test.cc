@@ -142,6 +142,25 @@ TEST_F(StdoutSink, ASlowReaderHoldsBackAndLosesNothing) {
   EXPECT_EQ(host.count(PENSTOCK_DELIVERED), 2u);
 }
 
+TEST_F(StdoutSink, TwoOfThemDoNotCutEachOthersLines) {
+  Pipe pipe;
+  Redirected redirected(pipe.fd[1]);
+  FakeSinkHost host_a("a"), host_b("b");
+  FakeSink a(host_a, plugin_, json_), b(host_b, plugin_, json_);
+  a.Start();
+  b.Start();
+  constexpr size_t kSize = 9999;
+  for (int i = 0; i < 20; ++i) {
+    a.Submit({.payload = std::string(kSize, 'a')});
+    b.Submit({.payload = std::string(kSize, 'b')});
+  }
+  const std::string out = pipe.Read(40 * (kSize + 1));
+  for (size_t i = 0; i < 40; ++i) {
+    const std::string line = out.substr(i * (kSize + 1), kSize + 1);
+    EXPECT_TRUE(line == std::string(kSize, 'a') + "\n" || line == std::string(kSize, 'b') + "\n");
+  }
+}
+
 TEST_F(StdoutSink, StopDoesNotWaitForTheReader) {
   Pipe pipe;
   Redirected redirected(pipe.fd[1]);
