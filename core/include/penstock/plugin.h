@@ -336,7 +336,7 @@ typedef struct penstock_plugin {
    * means the source is finished for good. [data] */
   penstock_status (*run)(penstock_instance*, penstock_error*) PENSTOCK_NOEXCEPT;
   /* Source: these are safe now (stored on disk, or settled by every sink). With PENSTOCK_CAP_ACK.
-   * [any] */
+   * It may come from within emit, so hold no lock across emit that on_ack takes. [any] */
   void (*on_ack)(penstock_instance*, const uint64_t* ack_tokens, size_t n) PENSTOCK_NOEXCEPT;
 
   /* Sink: take the first *accepted messages. Never blocks on the network. AGAIN: no more now,

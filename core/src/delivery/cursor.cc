@@ -187,9 +187,8 @@ void Cursor::SettleDelivered(Slot* slot, uint32_t flags) {
       log::Write(log::Level::kWarn, route_,
                  "the bus had event " + IdOf(*slot) +
                      " before it was sent the first time, and kept only that one: another route or "
-                     "gateway "
-                     "writes the same ids there, or the source repeats them",
-                 {{"more_held_back", std::to_string(duplicate_log_.TakeHeldBack())}});
+                     "gateway writes the same ids there, or the source repeats them" +
+                     duplicate_log_.HeldBackNote());
     }
   }
   slot->block.reset();
@@ -210,8 +209,8 @@ void Cursor::Bury(Slot* slot, DropReason reason, const std::string& text) {
   slot->drop_reason = reason;
   if (dead_log_.Allow(clock_->Now())) {
     log::Write(log::Level::kError, route_,
-               (kept ? "dead-lettered event " : "dropped event ") + letter.id + ": " + text,
-               {{"more_held_back", std::to_string(dead_log_.TakeHeldBack())}});
+               (kept ? "dead-lettered event " : "dropped event ") + letter.id + ": " + text +
+                   dead_log_.HeldBackNote());
   }
   slot->block.reset();
   changed_ = true;
@@ -254,10 +253,9 @@ void Cursor::LogFailure(TimePoint now, Nanoseconds delay) {
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(delay).count();
   log::Write(log::Level::kWarn, route_,
              "not delivered yet, trying again: " +
-                 (failure_.empty() ? std::string("the sink gave no reason") : failure_),
-             {{"next_try_ms", std::to_string(ms)},
-              {"waiting", std::to_string(retries_.size())},
-              {"more_held_back", std::to_string(failure_log_.TakeHeldBack())}});
+                 (failure_.empty() ? std::string("the sink gave no reason") : failure_) +
+                 failure_log_.HeldBackNote(),
+             {{"next_try_ms", std::to_string(ms)}, {"waiting", std::to_string(retries_.size())}});
 }
 
 void Cursor::Count(const Slot& slot) {

@@ -57,8 +57,11 @@ class Limiter {
     next_ = now + interval_;
     return true;
   }
-  // Since the last line; starts again from 0.
-  uint64_t TakeHeldBack() { return std::exchange(held_back_, 0); }
+  // " (N more like it were held back)", or nothing if there were none; starts again from 0.
+  std::string HeldBackNote() {
+    const uint64_t n = std::exchange(held_back_, 0);
+    return n == 0 ? std::string() : " (" + std::to_string(n) + " more like it were held back)";
+  }
 
  private:
   Nanoseconds interval_;

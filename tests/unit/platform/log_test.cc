@@ -69,8 +69,8 @@ TEST_F(LogTest, LimiterLetsOneThroughPerIntervalAndCountsTheRest) {
   EXPECT_FALSE(limiter.Allow(now + std::chrono::seconds(1)));
   EXPECT_FALSE(limiter.Allow(now + std::chrono::milliseconds(9999)));
   EXPECT_TRUE(limiter.Allow(now + std::chrono::seconds(10)));
-  EXPECT_EQ(limiter.TakeHeldBack(), 2u);
-  EXPECT_EQ(limiter.TakeHeldBack(), 0u);
+  EXPECT_EQ(limiter.HeldBackNote(), " (2 more like it were held back)");
+  EXPECT_EQ(limiter.HeldBackNote(), "");
 }
 
 }  // namespace
