@@ -301,7 +301,9 @@ Error Registry::Impl::Unknown(Kind kind, std::string_view id,
   size_t best = kNearDistance + 1;
   std::string nearest;
   for (const Candidate& candidate : found) {
-    const size_t distance = EditDistance(id, candidate.id);
+    // "nats" is nearer to "nats-jetstream" than to "null".
+    const bool part = id.size() >= 3 && candidate.id.find(id) != std::string::npos;
+    const size_t distance = part ? 0 : EditDistance(id, candidate.id);
     if (candidate.kind != kind && candidate.id == id) {
       return {Code::kConfig, text + "; \"" + candidate.id + "\" is a " +
                                  std::string(KindName(candidate.kind)) + ", not a " +
