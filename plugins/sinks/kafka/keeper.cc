@@ -225,8 +225,8 @@ bool KafkaSink::ProducerFits() const {
 bool KafkaSink::SecretsAreNew() {
   {
     std::lock_guard lock(mutex_);
+    // The flag stays until a broker lets us in: librdkafka repeats an error only every 30 seconds.
     if (!auth_failed_ || Clock::now() < next_secret_look_) return false;
-    auth_failed_ = false;
     next_secret_look_ = Clock::now() + kSecretsEvery;
   }
   try {
