@@ -38,7 +38,8 @@ std::string Join(const std::vector<std::string>& words) {
   return out;
 }
 
-std::string ConnectFailure(natsStatus status, const std::string& servers) {
+std::string ConnectFailure(natsStatus status, const Settings& settings,
+                           const std::string& servers) {
   const std::string text = LastText(status);
   switch (status) {
     case NATS_CONNECTION_AUTH_FAILED:
@@ -53,8 +54,12 @@ std::string ConnectFailure(natsStatus status, const std::string& servers) {
     case NATS_SECURE_CONNECTION_WANTED:
       return "TLS is configured, and the server at " + servers + " offers none";
     default:
-      return "cannot connect to " + servers + ": " + text;
+      break;
   }
+  // With TLS 1.3 a server judges the client's certificate after the handshake, and hangs up.
+  const bool hung_up = settings.tls && status != NATS_NO_SERVER && status != NATS_TIMEOUT;
+  return "cannot connect to " + servers + ": " + text +
+         (hung_up ? "; if it wants a certificate of its clients, check tls.cert_file" : "");
 }
 
 void ApplyTls(natsOptions* options, const Settings& settings) {
@@ -177,7 +182,7 @@ bool Connection::Connect() {
   natsConnection* nc = nullptr;
   const natsStatus status = natsConnection_Connect(&nc, options_);
   if (status != NATS_OK) {
-    PostNote(Note::kFailed, ConnectFailure(status, Join(servers_)),
+    PostNote(Note::kFailed, ConnectFailure(status, *settings_, Join(servers_)),
              status == NATS_CONNECTION_AUTH_FAILED || status == NATS_NOT_PERMITTED);
     std::lock_guard lock(mutex_);
     for_callbacks_.reset();

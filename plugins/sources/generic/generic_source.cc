@@ -64,8 +64,8 @@ std::string CodeName(grpc_status_code code) {
 
 bool Has(const std::string& text, const char* words) { return text.find(words) != text.npos; }
 
-// What the user can do about it, where that is known.
-const char* Advice(grpc_status_code code, const std::string& message) {
+// What the user can do about it, where that is known. no_certificate: TLS without one of our own.
+const char* Advice(grpc_status_code code, const std::string& message, bool no_certificate) {
   switch (code) {
     case GRPC_STATUS_UNAUTHENTICATED:
     case GRPC_STATUS_PERMISSION_DENIED:
@@ -83,17 +83,24 @@ const char* Advice(grpc_status_code code, const std::string& message) {
   if (Has(message, "wrong version number")) {
     return " (the server does not speak TLS there: another port, or insecure = true)";
   }
-  return Has(message, "not match") ? " (see tls.server_name)" : "";
+  if (Has(message, "not match") || Has(message, "not in peer certificate")) {
+    return " (see tls.server_name)";
+  }
+  // With TLS 1.3 a server that misses the client's certificate hangs up after the handshake.
+  if (no_certificate && Has(message, "Socket closed")) {
+    return " (the server hangs up: it may want a certificate, see tls.cert_file)";
+  }
+  return "";
 }
 
-std::string ReasonOf(grpc_status_code code, const std::string& message) {
+std::string ReasonOf(grpc_status_code code, const std::string& message, bool no_certificate) {
   if (code == GRPC_STATUS_OK) return "the server ended the stream";
   // "failed to connect to all addresses; last error: UNKNOWN: ..." says no more than its end.
   constexpr std::string_view kFiller = "last error: UNKNOWN: ";
   const size_t filler = message.find(kFiller);
   const std::string text =
       filler == message.npos ? message : message.substr(filler + kFiller.size());
-  return CodeName(code) + (text.empty() ? "" : ": " + text) + Advice(code, message);
+  return CodeName(code) + (text.empty() ? "" : ": " + text) + Advice(code, message, no_certificate);
 }
 
 // How gRPC says that a message is over the limit; a server may send the same code for reasons of
@@ -339,7 +346,8 @@ Outcome GenericSource::EndOf(const EventStream& stream, const char* why_cancelle
   } else if (why_cancelled != nullptr) {
     outcome.reason = why_cancelled;
   } else {
-    outcome.reason = ReasonOf(stream.code(), stream.message());
+    outcome.reason =
+        ReasonOf(stream.code(), stream.message(), !options_.insecure && options_.cert_file.empty());
   }
   return outcome;
 }
