@@ -1,4 +1,4 @@
-"""What the user chose for full queues, sinks that lag, order; and that nobody suffers for another."""
+"""What the user chose for full queues, lagging sinks and order; nobody suffers for another."""
 
 import json
 import os
@@ -112,7 +112,8 @@ def dead_nats(start, nats, tmp_path):
 def test_dead_sink_holds_the_healthy(event_server, nats, dead_nats, gateway):
     server, count = event_server(), 5000
     running = gateway(server.source("orders", queue="max_events = 500", count=count) +
-                      nats.sink(options=SMALL_WINDOW) + dead_nats.sink("dead", options=SMALL_WINDOW))
+                      nats.sink(options=SMALL_WINDOW) +
+                      dead_nats.sink("dead", options=SMALL_WINDOW))
     nats.wait_count(500)
     held = wait_until_still(nats.count)
     assert 500 <= held <= 700, "a full queue holds up everything that reads the source"
@@ -257,8 +258,8 @@ def test_strict_order_through_503(version, event_server, nats_server, gateway):
     nats, count = nats_server(binary=version), 20000
     nats.add_stream()
     server = event_server()
-    running = gateway(server.source("orders", rate=5000, count=count) +
-                      nats.sink(options='order = "strict"\nretry = { initial = "1ms", max = "5ms" }'))
+    options = 'order = "strict"\nretry = { initial = "1ms", max = "5ms" }'
+    running = gateway(server.source("orders", rate=5000, count=count) + nats.sink(options=options))
     nats.wait_count(500)
     nats.switch_subjects(("elsewhere",), ("events.>",), times=60)
     nats.wait_count(count)

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from harness.process import ROOT, wait_until
 
 sys.path.insert(0, str(ROOT / "tests" / "kafka"))
-from broker import PASSWORD, USER, Broker  # noqa: E402, F401
+from broker import PASSWORD, USER, Broker, make_certificates  # noqa: E402, F401
 
 
 @dataclasses.dataclass
