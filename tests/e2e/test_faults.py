@@ -1,5 +1,6 @@
 """Each process killed, frozen, absent or restarted while events flow, and the planned stop."""
 
+import random
 import time
 
 import pytest
@@ -246,3 +247,35 @@ def test_second_signal_does_not_wait(event_server, nats, gateway):
     assert running.stop(30) == 1
     assert time.monotonic() - begin < 10
     assert running.ledger("orders", "bus").pending > 0
+
+
+@pytest.mark.full
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("order", ["strict", "relaxed"])
+def test_both_buses_come_and_go(order, event_server, nats, kafka, topic, gateway):
+    """Killed, frozen and restarted at random while events flow into both."""
+    seed = random.SystemRandom().getrandbits(32)
+    print("seed", seed)
+    choose, count = random.Random(seed), 100_000
+    server = event_server()
+    options = f'order = "{order}"\nack_timeout = "1s"'
+    running = gateway(server.source("orders", rate=2000, count=count) +
+                      nats.sink(options=options) +
+                      kafka.sink(topic, options=f'order = "{order}"'))
+    for _ in range(20):
+        bus, fault = choose.choice([nats, kafka.broker]), choose.choice(["kill", "freeze"])
+        time.sleep(choose.uniform(0, 1))  # where in the stream it strikes
+        getattr(bus, fault)()
+        time.sleep(choose.uniform(0, 2))  # and for how long
+        bus.start() if fault == "kill" else bus.thaw()
+    nats.wait_count(count, timeout=150)
+    kafka.wait_count(count, topic, timeout=150)
+    ledgers = running.stop_clean().ledgers()
+    messages = nats.read()
+    assert_no_id_twice(messages)
+    if order == "strict":
+        assert_numbered([m.data for m in messages], count)
+    else:
+        assert_complete([m.data for m in messages], count)
+    assert_numbered(kafka.values(topic), count)
+    assert {one.delivered for one in ledgers.values()} == {count}
