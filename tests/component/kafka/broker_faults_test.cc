@@ -141,7 +141,7 @@ TEST_F(Faults, StrictOrderSurvivesBatchesThatAreRefusedInMidStream) {
     if (i < 1000 || lowered) return;
     lowered = true;
     host.WaitSettled();
-    cluster().Alter(topic_, {{"max.message.bytes", "20000"}});
+    cluster().LowerLimit(topic_, 20000);
   }));
   EXPECT_EQ(lane.rejected(), 4u);
   EXPECT_TRUE(host.HasText("GAPLESS_GUARANTEE"));
@@ -167,7 +167,7 @@ TEST_F(Faults, StrictOrderHasNoGapWhereOnlySomeBatchesAreRefused) {
     if (i < 300 || lowered) return;
     lowered = true;
     host.WaitSettled();
-    cluster().Alter(topic_, {{"max.message.bytes", "20000"}});
+    cluster().LowerLimit(topic_, 20000);
   }));
   EXPECT_EQ(lane.rejected(), 0u);
   EXPECT_GT(host.metric("batches_refused_total"), 0u);

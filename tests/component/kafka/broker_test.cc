@@ -156,7 +156,7 @@ TEST_F(RealKafka, ALimitThatIsLoweredWhileRunningCostsOneRecordOnly) {
   FakeSink sink(host, plugin_, With(topic_));
   sink.Start();
   ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
-  cluster().Alter(topic_, {{"max.message.bytes", "20000"}});
+  cluster().LowerLimit(topic_, 20000);
   std::vector<FakeMessage> messages = Numbered(0, 2000);
   for (FakeMessage& message : messages) message.payload.append(100, '.');
   messages[1000].payload.append(30000, '!');

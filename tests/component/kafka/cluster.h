@@ -6,6 +6,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include <chrono>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -32,6 +33,7 @@ inline rd_kafka_t* NewClient(rd_kafka_type_t type, const Settings& settings) {
   for (const auto& [key, value] : settings)
     if (rd_kafka_conf_set(conf, key.c_str(), value.c_str(), text, sizeof text) != RD_KAFKA_CONF_OK)
       throw std::runtime_error(text);
+  if (type == RD_KAFKA_PRODUCER) rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR);
   rd_kafka_t* client = rd_kafka_new(type, conf, text, sizeof text);
   if (client == nullptr) throw std::runtime_error(text);
   return client;
@@ -75,6 +77,18 @@ class Cluster {
     });
   }
 
+  // Lowers the topic's max.message.bytes and waits until the broker keeps to it, which is a while
+  // after it said so. What that produces is left out by ReadAll.
+  void LowerLimit(const std::string& topic, size_t bytes) {
+    Alter(topic, {{"max.message.bytes", std::to_string(bytes)}});
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (Produce(topic, kProbe + std::string(bytes, '.')) !=
+           RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
+      if (std::chrono::steady_clock::now() > end)
+        throw std::runtime_error(topic + " still takes " + std::to_string(bytes) + " bytes");
+    }
+  }
+
   // An access rule on a topic for one user.
   void Forbid(const std::string& user, const std::string& topic) {
     char text[512];
@@ -115,7 +129,7 @@ class Cluster {
       rd_kafka_message_t* message = rd_kafka_consumer_poll(reader.get(), 1000);
       if (message == nullptr) continue;
       if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) ++at_end;
-      if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+      if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && !IsProbe(*message))
         sorted[{message->partition, message->offset}] = ToRecord(*message);
       rd_kafka_message_destroy(message);
     }
@@ -126,6 +140,30 @@ class Cluster {
   }
 
  private:
+  static constexpr char kProbe[] = "probe";
+  static bool IsProbe(const rd_kafka_message_t& message) {
+    return message.len >= sizeof kProbe &&
+           std::memcmp(message.payload, kProbe, sizeof kProbe - 1) == 0;
+  }
+
+  // One record, and what became of it.
+  rd_kafka_resp_err_t Produce(const std::string& topic, const std::string& value) {
+    const std::unique_ptr<rd_kafka_t, void (*)(rd_kafka_t*)> producer(
+        NewClient(RD_KAFKA_PRODUCER, {{"bootstrap.servers", bootstrap_}}), rd_kafka_destroy);
+    rd_kafka_queue_t* reports = rd_kafka_queue_get_main(producer.get());
+    rd_kafka_topic_t* handle = rd_kafka_topic_new(producer.get(), topic.c_str(), nullptr);
+    rd_kafka_produce(handle, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY,
+                     const_cast<char*>(value.data()), value.size(), nullptr, 0, nullptr);
+    rd_kafka_topic_destroy(handle);
+    rd_kafka_resp_err_t result = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    rd_kafka_event_t* event = rd_kafka_queue_poll(reports, 10000);
+    if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR)
+      result = rd_kafka_event_message_next(event)->err;
+    if (event != nullptr) rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(reports);
+    return result;
+  }
+
   static Record ToRecord(const rd_kafka_message_t& message) {
     Record out;
     out.partition = message.partition;
