@@ -63,7 +63,11 @@ enter() {
   mount -t proc proc "$inside/proc"
   mount -t tmpfs -o mode=1777 tmpfs "$inside/tmp"
   take_over_settings
-  [ -e "$inside$home/penstock" ] || git clone -q "$PWD" "$inside$home/penstock"
+  if [ -e "$inside$home/penstock" ]; then
+    git -C "$inside$home/penstock" pull -q --ff-only "$PWD"
+  else
+    git clone -q "$PWD" "$inside$home/penstock"
+  fi
   git -C "$inside$home/penstock" log -1 --format='== clone of %h %s'
   mapfile -d '' -t environment < <(passed_environment)
   cd "$inside"
