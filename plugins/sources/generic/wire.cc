@@ -113,9 +113,10 @@ std::optional<PayloadPlace> FindPayload(const grpc_slice* slices, size_t count) 
   PayloadPlace found{cursor, 0};
   while (!cursor.AtEnd()) {
     uint64_t tag = 0;
-    if (!cursor.ReadVarint(&tag) || tag > std::numeric_limits<uint32_t>::max() || tag >> 3 == 0) {
-      return std::nullopt;
-    }
+    // Like protobuf: of a tag of five bytes only 32 bits count.
+    if (!cursor.ReadVarint(&tag) || tag >> 35 != 0) return std::nullopt;
+    tag &= std::numeric_limits<uint32_t>::max();
+    if (tag >> 3 == 0) return std::nullopt;
     if (tag != kPayloadTag) {
       if (!SkipField(&cursor, tag)) return std::nullopt;
       continue;

@@ -116,6 +116,14 @@ TEST(Wire, DamageIsFound) {
   }
 }
 
+// Found by the test below, with seed 1544950795: a tag beyond 32 bits of an unknown field.
+TEST(Wire, TagOfFiveBytesIsCutTo32Bits) {
+  const std::string bytes("\x12\x01p\xd1\xc0\x9e\xf5pabcdefgh", 16);
+  generic::Event parsed;
+  ASSERT_TRUE(parsed.ParseFromString(bytes));
+  EXPECT_EQ(Payload(bytes, 3), "p");
+}
+
 // Any bytes: what protobuf takes we take with the same payload. (What it refuses for the name's
 // sake, as invalid UTF-8, and groups, are the two differences.)
 TEST(Wire, AgreesWithProtobufOnMutatedEvents) {
