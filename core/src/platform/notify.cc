@@ -10,6 +10,4 @@ void NotifyStopping(const std::string& status) {
   sd_notify(0, ("STOPPING=1\nSTATUS=" + status).c_str());
 }
 
-void NotifyStatus(const std::string& status) { sd_notify(0, ("STATUS=" + status).c_str()); }
-
 }  // namespace penstock

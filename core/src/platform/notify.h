@@ -7,6 +7,5 @@ namespace penstock {
 
 void NotifyReady(const std::string& status);
 void NotifyStopping(const std::string& status);
-void NotifyStatus(const std::string& status);
 
 }  // namespace penstock
