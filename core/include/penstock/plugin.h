@@ -35,6 +35,7 @@
 #define PENSTOCK_MAGIC 0x50454e53u /* "PENS" */
 #define PENSTOCK_ID_MAX 48         /* bytes of a plugin id in the note, with its NUL */
 #define PENSTOCK_VERSION_MAX 32    /* likewise of its version */
+#define PENSTOCK_EVENT_ID_MAX 128  /* bytes of an event's id */
 
 #ifdef __cplusplus
 #define PENSTOCK_NOEXCEPT noexcept /* a callback that may throw does not compile */
@@ -86,9 +87,9 @@ typedef struct penstock_owner {
 typedef struct penstock_event {
   penstock_str payload; /* opaque bytes, may be empty */
   penstock_str subject; /* empty: the source's event_name */
-  penstock_str
-      id; /* empty: the host makes one. Else unique within this source, at most 128 bytes */
-  penstock_str type;             /* empty: the source's event_type */
+  penstock_str id;      /* empty: the host makes one. Else unique within this source, and at most
+                           PENSTOCK_EVENT_ID_MAX bytes: a longer one is rejected */
+  penstock_str type;    /* empty: the source's event_type */
   penstock_str content_type;     /* empty: application/octet-stream. Never guessed from the bytes */
   const penstock_kv* attributes; /* CloudEvents extension attributes: names [a-z0-9]{1,20} */
   uint32_t n_attributes;

@@ -84,6 +84,14 @@ Result<JsonScan> ScanDeclaredJson(const Event& event) {
                   "are (raw, cloudevents-binary)");
 }
 
+Result<void> CheckId(const Event& event) {
+  if (event.id.size() <= PENSTOCK_EVENT_ID_MAX) return {};
+  return Fail(Code::kReject, "the source gave the event an id of " +
+                                 std::to_string(event.id.size()) + " bytes, more than " +
+                                 std::to_string(PENSTOCK_EVENT_ID_MAX) +
+                                 "; its plugin must give shorter ones, or none");
+}
+
 Result<void> CheckAttributes(const Event& event) {
   if (event.attributes.size() > kMaxAttributes) {
     return Fail(Code::kReject, "the event has " + std::to_string(event.attributes.size()) +
@@ -418,6 +426,7 @@ Encoder::~Encoder() = default;
 
 Result<void> Encoder::Encode(const Event& event, uint64_t queue_id, uint64_t offset, Arena& arena,
                              penstock_message* message) const {
+  if (auto fine = CheckId(event); !fine) return fine;
   const std::string_view id = fixed_->IdOf(event, queue_id, offset, arena);
   const TemplateValues values{fixed_->source, &event, fixed_->spec.sink_name, id};
   message->id = Str(id);

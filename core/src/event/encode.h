@@ -61,7 +61,8 @@ class Encoder {
   // the source gave is prefixed with the source's table name and a colon, everywhere. content_type
   // is empty in format argo, whose bus messages have no such header, and in format raw when the
   // event declares none. Fails with Code::kReject and a reason when the event cannot be encoded in
-  // this format (declared JSON that is not, attributes that CloudEvents does not allow).
+  // this format (declared JSON that is not, attributes that CloudEvents does not allow) or its own
+  // id is too long.
   Result<void> Encode(const Event& event, uint64_t queue_id, uint64_t offset, Arena& arena,
                       penstock_message* message) const;
 

@@ -15,6 +15,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::Pair;
 
 constexpr uint64_t kQueueId = 0x0123456789abcdef;
@@ -299,6 +300,20 @@ TEST_F(CloudEventsTest, RejectsAttributesThatCloudEventsForbids) {
   EXPECT_THAT(Encode(), HasSubstr("65 attributes, more than 64"));
 }
 
+TEST_F(CloudEventsTest, RejectsAnIdThatIsTooLong) {
+  const std::string longest(PENSTOCK_EVENT_ID_MAX, 'i');
+  event_.id = longest;
+  for (Format format :
+       {Format::kCloudEvents, Format::kCloudEventsBinary, Format::kArgo, Format::kRaw}) {
+    format_ = format;
+    event_.id = longest;
+    EXPECT_THAT(Encode(), Not(HasSubstr("rejected")));
+    const std::string longer = longest + "i";
+    event_.id = longer;
+    EXPECT_THAT(Encode(), HasSubstr("rejected: the source gave the event an id of 129 bytes"));
+  }
+}
+
 TEST_F(CloudEventsTest, EscapesWhatTheEventBrings) {
   const std::string all = "\"\\\x01\xff<ä";
   const std::string escaped = R"(\"\\\u0001\ufffd<ä)";
@@ -314,14 +329,15 @@ TEST_F(CloudEventsTest, EscapesWhatTheEventBrings) {
 TEST_F(CloudEventsTest, HasRoomForWhatEscapesMost) {
   const std::string worst(5000, '\x01');
   source_.event_source = source_.metadata.emplace_back("m", worst).second;
-  event_.subject = event_.type = event_.id = worst;
+  event_.subject = event_.type = worst;
+  event_.id = std::string_view(worst).substr(0, PENSTOCK_EVENT_ID_MAX);
   const std::vector<penstock_kv> attributes = {Kv("x", worst), Kv("y", worst)};
   for (bool plain : {false, true}) {
     event_.attributes = plain ? std::span<const penstock_kv>() : attributes;
     for (Format format : {Format::kCloudEvents, Format::kArgo}) {
       format_ = format;
       const std::string out = EncodePayload(worst, worst);
-      EXPECT_GT(out.size(), 6 * worst.size() * 5);
+      EXPECT_GT(out.size(), 6 * worst.size() * 4);
       EXPECT_EQ(out.back(), '}');
     }
   }
