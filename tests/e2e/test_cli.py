@@ -78,7 +78,7 @@ WRONG = {  # what is put in the place of what: where the error is, and words of 
     "unknown key of the host": ('from = ', 'form = ', "8:1", ["form", '"from"']),
     "nested key": ("insecure = true", 'tls = { ca_fil = "/x" }', "4:9", ["ca_fil", "ca_file"]),
     "wrong type": ("insecure = true", 'insecure = "yes"', "4:12", ["insecure", "true"]),
-    "no plugin": ('"nats-jetstream"', '"nats"', "6:1",
+    "no plugin": ('"nats-jetstream"', '"nats"', "7:10",
                   ['no sink plugin "nats"', 'did you mean "nats-jetstream"']),
     "no source": ('["orders"]', '["order"]', "8:9", ["order", "orders"]),
     "syntax": ('from = ["orders"]', 'from = ["orders"', "9:1", []),
@@ -220,6 +220,20 @@ def test_strangers_plugins(tmp_path):
     config.write_text(text.replace('interval = "1ms"', 'interval = "1y"'))
     wrong = run_penstock("check", "--config", config)
     assert wrong.returncode == 78 and "penstock.toml:5:12:" in wrong.stderr, wrong.stderr
+
+
+def test_a_shadowed_plugin_is_named_once(tmp_path):
+    drop = tmp_path / "dropped"
+    drop.mkdir(mode=0o755)
+    later = shutil.copy(PLUGINS / "source-generator.so", drop)
+    config = tmp_path / "penstock.toml"
+    config.write_text(f'[gateway]\nplugin_dirs = ["{drop}"]\n'
+                      '[sources.a]\nplugin = "generator"\n[sources.b]\nplugin = "generator"\n'
+                      '[sinks.s]\nplugin = "null"\nfrom = ["*"]\n')
+    done = run_penstock("check", "--config", config)
+    assert done.returncode == 0, done.stderr
+    notes = [line for line in (done.stdout + done.stderr).splitlines() if "is not used" in line]
+    assert len(notes) == 1 and f"{later} is not used" in notes[0] and ":4:10:" in notes[0], notes
 
 
 def test_a_refused_plugin_says_why(tmp_path):

@@ -78,6 +78,7 @@ struct SourceConfig {
   std::string name;
   Position where;
   std::string plugin;
+  Position plugin_where;
   std::string event_source;  // default: name
   std::string event_name;    // default: name
   std::string event_type;    // default: empty, the gateway puts the plugin's id
@@ -97,6 +98,7 @@ struct SinkConfig {
   std::string name;
   Position where;
   std::string plugin;
+  Position plugin_where;
   std::vector<std::string> from;  // "*" already expanded; in the order of the sources
   event::Format format = event::Format::kCloudEvents;
   std::vector<std::pair<std::string, std::string>> headers;  // name, template text

@@ -139,10 +139,11 @@ class Builder {
   }
 
   void ReadPlugin(TableReader* table, const Member& member, std::span<const std::string_view> keys,
-                  std::string* plugin) {
+                  std::string* plugin, Position* where) {
     const Node* node = table->Find("plugin");
     if (node == nullptr) return Missing("plugin", "plugin = \"NAME\"", *table, member, keys);
     table->Name("plugin", plugin);
+    *where = node->where.ToPosition();
     const bool good =
         plugin->size() <= kPluginIdMost && std::all_of(plugin->begin(), plugin->end(), [](char c) {
           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
@@ -184,7 +185,7 @@ class Builder {
     source.name = source.event_source = source.event_name = member.key;
     source.where = member.value.where.ToPosition();
     TableReader table(&member.value, Cat("sources.", member.key), findings_);
-    ReadPlugin(&table, member, kSourceKeys, &source.plugin);
+    ReadPlugin(&table, member, kSourceKeys, &source.plugin, &source.plugin_where);
     table.Name("event_source", &source.event_source);
     table.Name("event_name", &source.event_name);
     table.Name("event_type", &source.event_type);
@@ -227,7 +228,7 @@ class Builder {
     sink.name = member.key;
     sink.where = member.value.where.ToPosition();
     TableReader table(&member.value, Cat("sinks.", member.key), findings_);
-    ReadPlugin(&table, member, kSinkKeys, &sink.plugin);
+    ReadPlugin(&table, member, kSinkKeys, &sink.plugin, &sink.plugin_where);
     ReadFrom(&table, member, &sink);
     table.Choice("format", kFormats, &sink.format);
     ReadHeaders(table.Table("headers"), &sink);

@@ -36,15 +36,32 @@ class CheckReport {
   std::vector<Finding>* findings_;
 };
 
+// Says, at the first table that names the plugin, which other files of it are passed over.
+template <typename TableConfig>
+void NoteShadowed(const plugin::Plugin& plugin, const config::Position& where,
+                  const plugin::Registry& registry, const std::vector<Part<TableConfig>>& earlier,
+                  std::vector<Finding>* findings) {
+  const bool said = std::any_of(earlier.begin(), earlier.end(),
+                                [&](const auto& part) { return part.plugin.get() == &plugin; });
+  if (said) return;
+  for (const plugin::Candidate& candidate : registry.List()) {
+    if (candidate.shadowed_by != plugin.path()) continue;
+    findings->push_back({Severity::kNotice, where,
+                         "plugin " + candidate.id + " is " + plugin.path() + "; " + candidate.path +
+                             " is not used, its directory comes later"});
+  }
+}
+
 template <typename TableConfig>
 void PreparePart(plugin::Kind kind, const TableConfig& table, plugin::Registry* registry,
                  std::vector<Part<TableConfig>>* parts, std::vector<Finding>* findings) {
   if (table.plugin.empty()) return;  // already a finding
   auto loaded = registry->Load(kind, table.plugin);
   if (!loaded) {
-    findings->push_back({Severity::kError, table.where, loaded.error().message});
+    findings->push_back({Severity::kError, table.plugin_where, loaded.error().message});
     return;
   }
+  NoteShadowed(**loaded, table.plugin_where, *registry, *parts, findings);
   const penstock_plugin& entry = (*loaded)->entry();
   config::Bound bound = config::BindOptions(table, entry);
   const bool bound_ok =
