@@ -228,7 +228,10 @@ void Cursor::Commit(TimePoint now) {
     LogFailure(now, delay);
   }
   const bool recovered = !failed_ && retries_.empty() && retried_in_flight_ == 0;
-  if (progressed_ || recovered) backoff_.Reset();
+  if (progressed_ || recovered) {
+    if (probing()) resume_at_ = kNoWait;  // the whole of its part is open again
+    backoff_.Reset();
+  }
   failed_ = progressed_ = false;
 
   std::lock_guard lock(ledger_mutex_);

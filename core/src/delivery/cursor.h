@@ -2,6 +2,7 @@
 // thread; only Snapshot is for others.
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -48,6 +49,14 @@ class Cursor {
   bool HasWork(TimePoint now) const;
   // Its last attempt failed, and nothing has shown yet that the next one will not.
   bool probing() const { return backoff_.failures() > 0; }
+  // Its part of the sink's window is used up. It goes on when half of what is in flight then has
+  // settled: what follows goes in large batches, and not one by one as the receipts come in.
+  void OutOfRoom() { resume_at_ = in_flight_ / 2; }
+  bool WaitsForRoom() {
+    if (in_flight_ > resume_at_) return true;
+    resume_at_ = kNoWait;
+    return false;
+  }
   // The next events, encoded: at most max_events and about max_bytes of payload, at least one.
   void Build(uint64_t max_events, uint64_t max_bytes, Batch* batch);
   uint32_t BatchFlags() const;
@@ -106,6 +115,8 @@ class Cursor {
   std::set<uint64_t> retries_;  // offsets of slots in state kRetry
   uint64_t in_flight_ = 0, in_flight_bytes_ = 0;
   uint64_t retried_in_flight_ = 0;  // of in_flight_, not for the first time
+  static constexpr uint64_t kNoWait = std::numeric_limits<uint64_t>::max();
+  uint64_t resume_at_ = kNoWait;  // in flight; see OutOfRoom
   Backoff backoff_;
   TimePoint retry_at_{};
   // The strict lane is broken: the next batch waits until every earlier message has its receipt,

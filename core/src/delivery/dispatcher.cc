@@ -158,8 +158,12 @@ std::vector<Cursor*> Dispatcher::TakeTurns(const std::vector<Cursor*>& busy) {
   const Room own = Own();
   for (Cursor* cursor : busy) {
     if (!MaySubmit()) return {};
+    if (cursor->WaitsForRoom()) continue;
     const Room room = RoomFor(*cursor, busy.size());
-    if (room.events == 0 || room.bytes == 0) continue;
+    if (room.events == 0 || room.bytes == 0) {
+      cursor->OutOfRoom();
+      continue;
+    }
     shared_.events -= Excess(cursor->in_flight(), own.events);
     shared_.bytes -= Excess(cursor->in_flight_bytes(), own.bytes);
     const size_t done =

@@ -423,12 +423,20 @@ TEST_F(DispatcherTest, NeverMoreInFlightThanTheWindowByEvents) {
   Make({}, {.max_events = 10});
   SendAll(25);
   EXPECT_EQ(port().in_flight().size(), 10u);
-  port().Deliver(token(0));
-  port().Deliver(token(0));
-  sink_->Step();
-  EXPECT_EQ(port().in_flight_payloads(), Numbers(2, 10));
   sink_->Settle();
   EXPECT_EQ(Payloads(port().log), Numbers(0, 25));
+}
+
+TEST_F(DispatcherTest, AFullWindowIsFilledAgainWhenHalfOfItHasSettled) {
+  Make({}, {.max_events = 10});
+  SendAll(25);
+  for (int i = 0; i < 4; ++i) port().Deliver(token(0));
+  sink_->Step();
+  EXPECT_EQ(port().in_flight_payloads(), Numbers(4, 6)) << "not yet";
+  port().Deliver(token(0));
+  sink_->Step();
+  EXPECT_EQ(port().in_flight_payloads(), Numbers(5, 10));
+  for (size_t i = 5; i < 10; ++i) EXPECT_EQ(port().sent(token(i)).batch, 2u) << "one submit";
 }
 
 TEST_F(DispatcherTest, NeverMoreInFlightThanTheWindowByBytesButAlwaysOne) {
