@@ -114,7 +114,8 @@ MemoryQueue::Room MemoryQueue::MakeRoom(const penstock_event_batch& batch, size_
 
 void MemoryQueue::Insert(std::shared_ptr<const event::Block> block, uint64_t bytes) {
   const TimePoint now = clock_->Now();
-  std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Signal>> wakes;
+  std::unique_lock lock(mutex_);
   assert(block->first_offset() == end_);
   if (on_settled_) {
     for (uint64_t offset = end_; offset < block->end_offset(); ++offset)
@@ -124,7 +125,10 @@ void MemoryQueue::Insert(std::shared_ptr<const event::Block> block, uint64_t byt
   entries_.push_back({std::move(block), now, appended_bytes_});
   bytes_ += bytes;
   appended_bytes_ += bytes;
-  for (const auto& [id, reader] : readers_) reader.wake->Notify();
+  for (const auto& [id, reader] : readers_) wakes.push_back(reader.wake);
+  // Whoever wakes wants the lock at once.
+  lock.unlock();
+  for (const auto& wake : wakes) wake->Notify();
 }
 
 void MemoryQueue::DropNewest(const penstock_event& event) {
