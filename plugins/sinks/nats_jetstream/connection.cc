@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <random>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -35,6 +36,18 @@ void Require(natsStatus status, const std::string& what) {
 std::string Join(const std::vector<std::string>& words) {
   std::string out;
   for (const std::string& word : words) out += (out.empty() ? "" : ", ") + word;
+  return out;
+}
+
+// Nobody else's, like nats.c's own inboxes, but half as long: nats.c reads an answer's subject byte
+// by byte, which is a tenth of what a message costs.
+std::string NewInbox() {
+  constexpr std::string_view kDigits =
+      "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  std::string out = "_INBOX.";
+  std::random_device random;
+  std::uniform_int_distribution<size_t> digit(0, kDigits.size() - 1);
+  for (int i = 0; i < 12; ++i) out += kDigits[digit(random)];
   return out;
 }
 
@@ -197,15 +210,10 @@ bool Connection::Connect() {
 }
 
 bool Connection::Subscribe() {
-  natsInbox* inbox = nullptr;
-  natsStatus status = natsInbox_Create(&inbox);
-  if (status == NATS_OK) reply_prefix_ = std::string(inbox) + ".";
-  natsInbox_Destroy(inbox);
+  reply_prefix_ = NewInbox() + ".";
   auto closure = std::make_unique<std::shared_ptr<Connection>>(shared_from_this());
-  if (status == NATS_OK) {
-    status = natsConnection_Subscribe(&answers_, nc_, (reply_prefix_ + "*").c_str(), OnAnswer,
-                                      closure.get());
-  }
+  natsStatus status = natsConnection_Subscribe(&answers_, nc_, (reply_prefix_ + "*").c_str(),
+                                               OnAnswer, closure.get());
   if (status == NATS_OK) status = natsSubscription_SetPendingLimits(answers_, -1, -1);
   if (status == NATS_OK)
     status = natsSubscription_SetOnCompleteCB(answers_, OnAnswersEnded, closure.get());

@@ -26,7 +26,8 @@ constexpr size_t kMostHungConnections = 4;
 constexpr size_t kMostDeniedSubjects = 64;
 constexpr size_t kOverhead = 64;  // of a message, beside its payload
 constexpr size_t kMuchInFlight = 512;
-constexpr std::chrono::microseconds kLinger{200};
+constexpr std::chrono::nanoseconds kLingerEach{250};
+constexpr std::chrono::milliseconds kLongestLinger{1};
 constexpr int kMostStrikes = 3;
 constexpr uint64_t kStrikeSpan = 1000;
 
@@ -54,8 +55,6 @@ int64_t Now() {
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
-
-size_t Weight(const penstock_message& message) { return message.payload.len + kOverhead; }
 
 bool IsFinal(int32_t code) {
   switch (code) {
@@ -146,11 +145,10 @@ size_t Publisher::Submit(const penstock_message_batch& batch) {
     for (; taken < batch.count; ++taken) {
       const penstock_message& message = *penstock_message_at(&batch, taken);
       const bool full = held_events_ >= settings_->max_events ||
-                        (held_events_ > 0 && settings_->max_bytes > 0 &&
-                         held_bytes_ + Weight(message) > settings_->max_bytes);
+                        (settings_->max_bytes > 0 && held_bytes_ >= settings_->max_bytes);
       if (full) break;
       ++held_events_;
-      held_bytes_ += Weight(message);
+      held_bytes_ += message.payload.len;
       incoming_.push_back({message, batch.lane, (batch.flags & PENSTOCK_BATCH_STRICT) != 0,
                            taken == 0 && (batch.flags & PENSTOCK_BATCH_RESUME) != 0});
     }
@@ -181,8 +179,10 @@ void Publisher::Run() {
 void Publisher::Turn() {
   int64_t now = Now();
   // With much in flight the server has enough to do: waiting a little makes batches of answers,
-  // receipts and writes larger, and costs no throughput.
-  if (in_flight_ >= kMuchInFlight) std::this_thread::sleep_for(kLinger);
+  // receipts and writes larger, and costs no throughput, as no server answers that fast.
+  if (in_flight_ >= kMuchInFlight)
+    std::this_thread::sleep_for(
+        std::min<std::chrono::nanoseconds>(in_flight_ * kLingerEach, kLongestLinger));
   port_->AnnounceWait();
   int64_t wait = WaitTime(now);
   if (!NothingWaits()) wait = 0;
@@ -412,7 +412,7 @@ void Publisher::PublishQueued(int64_t now) {
     queued_.pop_front();
     if (!Valid(next)) continue;
     const uint32_t index = next.slot;
-    unwritten += Weight(slots_[index].message);
+    unwritten += slots_[index].message.payload.len + kOverhead;
     HandleSlot(index, now);
     if (unwritten < kWriteChunk) continue;
     WriteOut();
@@ -629,7 +629,7 @@ void Publisher::Settle(uint32_t index, int32_t outcome, std::string_view reason,
   penstock_receipt receipt{slot.message.token, outcome, flags, code, 0, {nullptr, 0}};
   if (!reason.empty()) receipt.reason = penstock::Str(reasons_.emplace_back(reason));
   receipts_.push_back(receipt);
-  settled_bytes_ += Weight(slot.message);
+  settled_bytes_ += slot.message.payload.len;
   slot.state = Slot::kFree;
   slot.generation = (slot.generation + 1) & kGenerationMask;
   ++slot.use;
@@ -673,18 +673,17 @@ void Publisher::ReleaseHeld(Lane& lane, int64_t now) {
 
 void Publisher::FlushReceipts() {
   if (receipts_.empty()) return;
-  const size_t n = receipts_.size();
-  host_.raw()->complete(host_.raw(), receipts_.data(), n);
-  receipts_.clear();
-  reasons_.clear();
   bool ready = false;
   {
+    // Before the host learns that it may send more.
     std::lock_guard lock(incoming_mutex_);
-    held_events_ -= n;
-    held_bytes_ -= settled_bytes_;
+    held_events_ -= receipts_.size();
+    held_bytes_ -= std::exchange(settled_bytes_, 0);
     std::swap(ready, ready_wanted_);
   }
-  settled_bytes_ = 0;
+  host_.raw()->complete(host_.raw(), receipts_.data(), receipts_.size());
+  receipts_.clear();
+  reasons_.clear();
   if (ready) host_.raw()->ready(host_.raw());
 }
 

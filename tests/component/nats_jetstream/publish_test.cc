@@ -209,7 +209,8 @@ TEST(NatsJetStreamPublish, HoldsBackAtItsWindowOfBytes) {
   std::vector<FakeMessage> five;
   for (int i = 0; i < 5; ++i) five.push_back(Message("t.a", std::string(1000, 'x')));
   std::vector<FakeMessage> rest;
-  EXPECT_EQ(run.sink.TrySubmit(std::move(five), 0, 0, &rest).size(), 2u);
+  EXPECT_EQ(run.sink.TrySubmit(std::move(five), 0, 0, &rest).size(), 3u)
+      << "like the host's own window it may be exceeded by one message";
   server.Thaw();
   run.sink.Submit(std::move(rest));
   ASSERT_TRUE(run.host.WaitReceipts(5));
