@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <stdexcept>
 
 namespace penstock::kafka {
@@ -153,6 +154,12 @@ std::vector<std::string> SecretValues(const Entries& client, const Entries& reso
   return out;
 }
 
+size_t BatchBytes(const Entries& client) {
+  const std::string* asked = Find(client, "batch.size");
+  const size_t bytes = asked == nullptr ? 0 : std::strtoull(asked->c_str(), nullptr, 10);
+  return bytes > 0 ? bytes : kLibraryBatch;
+}
+
 Conf MakeConf(const Entries& resolved, const Defaults& defaults) {
   Conf conf(rd_kafka_conf_new());
   // librdkafka counts what was delivered until its report is taken: hence twice the window. Bytes
@@ -169,6 +176,11 @@ Conf MakeConf(const Entries& resolved, const Defaults& defaults) {
       {"reconnect.backoff.max.ms", "1000"},
       {"partitioner", "murmur2_random"},  // a key's partition is the one that Java's client takes
       {"topic.metadata.propagation.max.ms", "5000"},
+      // Half of the window, so that one half fills while the other is on its way.
+      {"batch.num.messages",
+       std::to_string(std::clamp<uint64_t>(defaults.window_events / 2, 1, 10000))},
+      // Above this a second copy costs more than an entry in a list.
+      {"message.copy.max.bytes", "256"},
       {"queue.buffering.max.messages", std::to_string(events)},
       {"queue.buffering.max.kbytes", std::to_string(kbytes)},
       // The topics' own limits count, not the client's.
@@ -176,7 +188,7 @@ Conf MakeConf(const Entries& resolved, const Defaults& defaults) {
   };
   for (const auto& [key, value] : ours) Set(conf.get(), key, value);
   for (const auto& [key, value] : resolved) Set(conf.get(), key, value);
-  if (defaults.batch_bytes > 0) Set(conf.get(), "batch.size", std::to_string(defaults.batch_bytes));
+  Set(conf.get(), "batch.size", std::to_string(defaults.batch_bytes));
   Set(conf.get(), "enable.idempotence", "true");
   Set(conf.get(), "acks", "all");
   Set(conf.get(), "message.timeout.ms", "0");

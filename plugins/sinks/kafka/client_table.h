@@ -24,13 +24,18 @@ using Conf = std::unique_ptr<rd_kafka_conf_t, ConfDeleter>;
 // Reports what cannot work, each fault at its key. No I/O: a secret behind a reference is not read.
 void CheckClient(const Entries& client, const Report& report);
 
+constexpr size_t kLibraryBatch = 1000000;  // librdkafka's own batch.size
+
+// The table's batch.size.
+size_t BatchBytes(const Entries& client);
+
 // What a producer is made with, beside the user's table.
 struct Defaults {
   std::string instance;        // for client.id
   uint64_t window_events = 0;  // the host's max_in_flight
   uint64_t window_bytes = 0;
-  size_t batch_bytes = 0;  // 0: librdkafka's own batch.size
-  bool gapless = false;    // a refused batch stops the producer instead of leaving a gap
+  size_t batch_bytes = kLibraryBatch;
+  bool gapless = false;  // a refused batch stops the producer instead of leaving a gap
 };
 
 // The table with its secrets read now. Throws std::runtime_error with the host's text.

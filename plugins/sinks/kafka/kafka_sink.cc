@@ -61,6 +61,7 @@ KafkaSink::~KafkaSink() {
 void KafkaSink::Start() {
   Report(PENSTOCK_STATE_CONNECTING, "connecting to " + *Find(client_, "bootstrap.servers"));
   resolved_ = ReadSecrets(client_, host());
+  defaults_.batch_bytes = BatchBytes(resolved_);
   MakeProducer();
   keeper_ = std::thread([this] { Keep(); });
 }
@@ -157,7 +158,7 @@ bool KafkaSink::Prepare(Taking* taking, const penstock_message& message, Slot** 
     if (!SendRun(taking)) return false;
     if (!SizeAllowed(taking, message, topic, size)) return true;
   }
-  *slot = slots_.Take();
+  *slot = slots_.Take(static_cast<uint32_t>(size));
   if (*slot == nullptr) return false;
   **slot = {message.token, topic, taking->batch.lane, static_cast<uint32_t>(size), taking->strict,
             !key.empty(),  true};

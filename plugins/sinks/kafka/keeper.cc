@@ -23,7 +23,6 @@ constexpr milliseconds kReplaceFirst{100}, kReplaceMost{10000};
 constexpr milliseconds kLastFlush{300};
 constexpr milliseconds kPurgeAgain{200};
 constexpr int kPurges = 5;
-constexpr size_t kLibraryBatch = 1000000;  // batch.size by default
 
 }  // namespace
 
@@ -203,15 +202,11 @@ void KafkaSink::LookAtTopic(const std::string& name, bool wait_for_it) {
 
 // A batch must fit into the topic, or the broker refuses all of it.
 void KafkaSink::FitBatches(Topic* topic) {
-  size_t most = topic->limit > 0 ? topic->limit : kLibraryBatch;
+  size_t most = topic->limit > 0 ? topic->limit : defaults_.batch_bytes;
   if (topic->refused_bytes > 0 && most >= topic->refused_bytes)
     most = std::max<size_t>(topic->refused_bytes / 2, 1);
   topic->refused_bytes = 0;
-  const std::string* asked = Find(client_, "batch.size");
-  const size_t now = defaults_.batch_bytes > 0
-                         ? defaults_.batch_bytes
-                         : (asked != nullptr ? std::stoull(*asked) : kLibraryBatch);
-  if (most >= now) return;
+  if (most >= defaults_.batch_bytes) return;
   host().Info("batches get smaller, to fit into topic " + topic->name + ": at most " +
               std::to_string(most) + " bytes");
   defaults_.batch_bytes = most;
@@ -278,6 +273,9 @@ void KafkaSink::MakeProducer() {
   std::lock_guard lock(mutex_);
   producer_ = std::move(made);
   made_with_ = defaults;
+  // One batch on its way and one that fills. librdkafka 2.0 polls without a pause for as long as a
+  // full batch waits because as many requests as it may have are in flight.
+  slots_.SetMaxBytes(2 * std::max(defaults.batch_bytes, kLibraryBatch));
   connected_ = delivered_ = doubtful_ = false;
   next_probe_ = last_report_ = Clock::now();
   wanted_.clear();

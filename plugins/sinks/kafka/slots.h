@@ -20,13 +20,15 @@ struct Slot {
   bool busy = false;
 };
 
-// A bounded pool. Addresses never change. Not thread-safe.
+// A pool bounded by messages and bytes. Addresses never change. Not thread-safe.
 class Slots {
  public:
   explicit Slots(size_t max) : max_(max) {}
+  void SetMaxBytes(size_t bytes) { max_bytes_ = bytes; }
 
-  // nullptr: all are taken.
-  Slot* Take() {
+  // For a message of so many bytes; one that is larger than the bound goes alone. nullptr: no room.
+  Slot* Take(uint32_t size) {
+    if (taken_ > 0 && bytes_ + size > max_bytes_) return nullptr;
     if (free_.empty()) {
       if (all_.size() >= max_) return nullptr;
       all_.emplace_back();
@@ -35,11 +37,14 @@ class Slots {
     Slot* slot = free_.back();
     free_.pop_back();
     slot->busy = true;
+    slot->size = size;
+    bytes_ += size;
     ++taken_;
     return slot;
   }
   void Give(Slot* slot) {
     slot->busy = false;
+    bytes_ -= slot->size;
     free_.push_back(slot);
     --taken_;
   }
@@ -52,7 +57,9 @@ class Slots {
 
  private:
   const size_t max_;
+  size_t max_bytes_ = ~size_t{0};
   size_t taken_ = 0;
+  size_t bytes_ = 0;
   std::deque<Slot> all_;
   std::vector<Slot*> free_;
 };

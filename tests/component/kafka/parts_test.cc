@@ -7,6 +7,7 @@
 #include "log_filter.h"
 #include "outcome.h"
 #include "record.h"
+#include "slots.h"
 #include "topics.h"
 
 namespace penstock::kafka {
@@ -88,6 +89,28 @@ TEST_F(ClientTable, NeedsServersAndATopicThatCanExist) {
   EXPECT_THAT(fakes::Check(plugin_, {{"topic", "a.{source}"}, {"client", client}}), IsEmpty());
 }
 
+TEST(BatchBytes, AreTheUsersOrTheLibrarys) {
+  EXPECT_EQ(BatchBytes({{"batch.size", "5000"}}), 5000u);
+  EXPECT_EQ(BatchBytes({{"linger.ms", "5"}}), kLibraryBatch);
+}
+
+TEST(Slots, AreBoundedByMessagesAndBytes) {
+  Slots slots(3);
+  slots.SetMaxBytes(100);
+  Slot* large = slots.Take(500);
+  ASSERT_NE(large, nullptr) << "alone it may be larger";
+  EXPECT_EQ(slots.Take(1), nullptr);
+  slots.Give(large);
+  Slot* first = slots.Take(60);
+  ASSERT_NE(first, nullptr);
+  EXPECT_EQ(slots.Take(41), nullptr);
+  ASSERT_NE(slots.Take(20), nullptr);
+  ASSERT_NE(slots.Take(20), nullptr);
+  EXPECT_EQ(slots.Take(0), nullptr) << "three are taken";
+  slots.Give(first);
+  EXPECT_NE(slots.Take(60), nullptr);
+}
+
 TEST(MakeConf, LetsTheUsersTableWinOverDefaults) {
   Defaults defaults;
   defaults.instance = "lake";
@@ -105,6 +128,7 @@ TEST(MakeConf, LetsTheUsersTableWinOverDefaults) {
   EXPECT_EQ(get("batch.size"), "5000");
   EXPECT_EQ(get("partitioner"), "murmur2_random");
   EXPECT_EQ(get("queue.buffering.max.messages"), "200000");
+  EXPECT_EQ(get("batch.num.messages"), "10000");
   EXPECT_EQ(get("enable.idempotence"), "true");
   EXPECT_EQ(get("enable.gapless.guarantee"), "false");
   EXPECT_EQ(get("acks"), "-1");
