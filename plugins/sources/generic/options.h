@@ -39,8 +39,9 @@ inline constexpr penstock::Option kOptionTable[] = {
     penstock::Option::Bool("adaptive_window")
         .Default("false")
         .Help(
-            "For a fast server that is more than a few milliseconds away: lets gRPC read ahead up "
-            "to 32 MiB, which gateway.memory_limit does not count."),
+            "For large events (16 KiB and more), or a fast server that is more than a few "
+            "milliseconds away: lets gRPC read ahead up to 32 MiB, which gateway.memory_limit does "
+            "not count."),
     penstock::Option::Duration("keepalive_time")
         .Default("5m")
         .Range(5 * kSecond, 86400 * kSecond)
