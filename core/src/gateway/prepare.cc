@@ -36,22 +36,6 @@ class CheckReport {
   std::vector<Finding>* findings_;
 };
 
-// Says, at the first table that names the plugin, which other files of it are passed over.
-template <typename TableConfig>
-void NoteShadowed(const plugin::Plugin& plugin, const config::Position& where,
-                  const plugin::Registry& registry, const std::vector<Part<TableConfig>>& earlier,
-                  std::vector<Finding>* findings) {
-  const bool said = std::any_of(earlier.begin(), earlier.end(),
-                                [&](const auto& part) { return part.plugin.get() == &plugin; });
-  if (said) return;
-  for (const plugin::Candidate& candidate : registry.List()) {
-    if (candidate.shadowed_by != plugin.path()) continue;
-    findings->push_back({Severity::kNotice, where,
-                         "plugin " + candidate.id + " is " + plugin.path() + "; " + candidate.path +
-                             " is not used, its directory comes later"});
-  }
-}
-
 template <typename TableConfig>
 void PreparePart(plugin::Kind kind, const TableConfig& table, plugin::Registry* registry,
                  std::vector<Part<TableConfig>>* parts, std::vector<Finding>* findings) {
@@ -61,7 +45,6 @@ void PreparePart(plugin::Kind kind, const TableConfig& table, plugin::Registry* 
     findings->push_back({Severity::kError, table.plugin_where, loaded.error().message});
     return;
   }
-  NoteShadowed(**loaded, table.plugin_where, *registry, *parts, findings);
   const penstock_plugin& entry = (*loaded)->entry();
   config::Bound bound = config::BindOptions(table, entry);
   const bool bound_ok =
@@ -74,6 +57,28 @@ void PreparePart(plugin::Kind kind, const TableConfig& table, plugin::Registry* 
     entry.check(part.options.abi(), report.abi());
   }
   parts->push_back(std::move(part));
+}
+
+// The first table that names the plugin of this file; nullptr: none does.
+const config::Position* FirstUse(const Prepared& prepared, const std::string& path) {
+  for (const SourcePart& source : prepared.sources)
+    if (source.plugin->path() == path) return &source.config->plugin_where;
+  for (const SinkPart& sink : prepared.sinks)
+    if (sink.plugin->path() == path) return &sink.config->plugin_where;
+  return nullptr;
+}
+
+// Names the files that are passed over for a plugin in use.
+void NoteShadowed(const Prepared& prepared, const plugin::Registry& registry,
+                  std::vector<Finding>* findings) {
+  for (const plugin::Candidate& candidate : registry.List()) {
+    if (candidate.shadowed_by.empty()) continue;
+    const config::Position* where = FirstUse(prepared, candidate.shadowed_by);
+    if (where == nullptr) continue;
+    findings->push_back({Severity::kNotice, *where,
+                         "plugin " + candidate.id + " is " + candidate.shadowed_by + "; " +
+                             candidate.path + " is not used, its directory comes later"});
+  }
 }
 
 // Where a sink writes to, as far as that can be known from its options; empty: not known.
@@ -146,6 +151,7 @@ std::unique_ptr<Prepared> Prepare(const CommandOptions& options) {
     PreparePart(plugin::Kind::kSource, source, &registry, &prepared->sources, findings);
   for (const auto& sink : prepared->config.sinks)
     PreparePart(plugin::Kind::kSink, sink, &registry, &prepared->sinks, findings);
+  NoteShadowed(*prepared, registry, findings);
   CheckSharedIds(*prepared, findings);
   config::Sort(loaded.files, findings);
   return prepared;
