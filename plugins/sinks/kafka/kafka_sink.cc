@@ -158,11 +158,9 @@ bool KafkaSink::Prepare(Taking* taking, const penstock_message& message, Slot** 
     if (!SendRun(taking)) return false;
     if (!SizeAllowed(taking, message, topic, size)) return true;
   }
-  *slot = slots_.Take(static_cast<uint32_t>(size));
-  if (*slot == nullptr) return false;
-  **slot = {message.token, topic, taking->batch.lane, static_cast<uint32_t>(size), taking->strict,
-            !key.empty(),  true};
-  return true;
+  *slot = slots_.Take({message.token, topic, taking->batch.lane, static_cast<uint32_t>(size),
+                       taking->strict, !key.empty()});
+  return *slot != nullptr;
 }
 
 bool KafkaSink::SizeAllowed(Taking* taking, const penstock_message& message, Topic* topic,

@@ -273,8 +273,8 @@ void KafkaSink::MakeProducer() {
   std::lock_guard lock(mutex_);
   producer_ = std::move(made);
   made_with_ = defaults;
-  // One batch on its way and one that fills. librdkafka 2.0 polls without a pause for as long as a
-  // full batch waits because as many requests as it may have are in flight.
+  // One batch on its way and one that fills. librdkafka 2.0 polls without a pause for as long as it
+  // holds a full batch that it may not send yet.
   slots_.SetMaxBytes(2 * std::max(defaults.batch_bytes, kLibraryBatch));
   connected_ = delivered_ = doubtful_ = false;
   next_probe_ = last_report_ = Clock::now();

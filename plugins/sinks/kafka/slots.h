@@ -26,9 +26,9 @@ class Slots {
   explicit Slots(size_t max) : max_(max) {}
   void SetMaxBytes(size_t bytes) { max_bytes_ = bytes; }
 
-  // For a message of so many bytes; one that is larger than the bound goes alone. nullptr: no room.
-  Slot* Take(uint32_t size) {
-    if (taken_ > 0 && bytes_ + size > max_bytes_) return nullptr;
+  // A slot that holds this; a message larger than the bound goes alone. nullptr: no room.
+  Slot* Take(const Slot& value) {
+    if (taken_ > 0 && bytes_ + value.size > max_bytes_) return nullptr;
     if (free_.empty()) {
       if (all_.size() >= max_) return nullptr;
       all_.emplace_back();
@@ -36,9 +36,9 @@ class Slots {
     }
     Slot* slot = free_.back();
     free_.pop_back();
+    *slot = value;
     slot->busy = true;
-    slot->size = size;
-    bytes_ += size;
+    bytes_ += slot->size;
     ++taken_;
     return slot;
   }

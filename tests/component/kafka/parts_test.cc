@@ -95,20 +95,25 @@ TEST(BatchBytes, AreTheUsersOrTheLibrarys) {
 }
 
 TEST(Slots, AreBoundedByMessagesAndBytes) {
+  const auto of_size = [](uint32_t size) {
+    Slot slot;
+    slot.size = size;
+    return slot;
+  };
   Slots slots(3);
   slots.SetMaxBytes(100);
-  Slot* large = slots.Take(500);
+  Slot* large = slots.Take(of_size(500));
   ASSERT_NE(large, nullptr) << "alone it may be larger";
-  EXPECT_EQ(slots.Take(1), nullptr);
+  EXPECT_EQ(slots.Take(of_size(1)), nullptr);
   slots.Give(large);
-  Slot* first = slots.Take(60);
+  Slot* first = slots.Take(of_size(60));
   ASSERT_NE(first, nullptr);
-  EXPECT_EQ(slots.Take(41), nullptr);
-  ASSERT_NE(slots.Take(20), nullptr);
-  ASSERT_NE(slots.Take(20), nullptr);
-  EXPECT_EQ(slots.Take(0), nullptr) << "three are taken";
+  EXPECT_EQ(slots.Take(of_size(41)), nullptr);
+  ASSERT_NE(slots.Take(of_size(20)), nullptr);
+  ASSERT_NE(slots.Take(of_size(20)), nullptr);
+  EXPECT_EQ(slots.Take(of_size(0)), nullptr) << "three are taken";
   slots.Give(first);
-  EXPECT_NE(slots.Take(60), nullptr);
+  EXPECT_NE(slots.Take(of_size(60)), nullptr);
 }
 
 TEST(MakeConf, LetsTheUsersTableWinOverDefaults) {
