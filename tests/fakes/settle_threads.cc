@@ -6,20 +6,14 @@
 
 #include <chrono>
 #include <cstddef>
-#include <filesystem>
-#include <iterator>
-#include <system_error>
 #include <thread>
+
+#include "fakes/threads.h"
 
 namespace {
 
+using penstock::fakes::Threads;
 using std::chrono::milliseconds;
-
-size_t Threads() {
-  std::error_code error;
-  const std::filesystem::directory_iterator tasks("/proc/self/task", error);
-  return error ? 1 : static_cast<size_t>(std::distance(begin(tasks), end(tasks)));
-}
 
 class SettleThreads : public testing::Environment {
  public:

@@ -1,9 +1,8 @@
 // What the sink does when the server is away, frozen, killed or unwilling.
 #include <algorithm>
-#include <filesystem>
-#include <iterator>
 #include <thread>
 
+#include "fakes/threads.h"
 #include "fixture.h"
 
 namespace penstock::fakes {
@@ -125,11 +124,6 @@ TEST(NatsJetStreamFaults, EndsSoonWhileConnectingToAFrozenServer) {
   run.sink.Destroy();
   EXPECT_LT(Clock::now() - before, seconds(4));
   server.Kill();
-}
-
-size_t Threads() {
-  const std::filesystem::directory_iterator tasks("/proc/self/task");
-  return static_cast<size_t>(std::distance(begin(tasks), end(tasks)));
 }
 
 TEST(NatsJetStreamFaults, EndsSoonInTheMiddleOfATlsHandshake) {
