@@ -1,0 +1,163 @@
+// What the store's file holds: the keys of its one LMDB database and the layout of its values.
+//
+// A key is a kind byte and fields in big-endian order, so that LMDB's byte order is theirs:
+//
+//   'C' queue:u32 sink...                      a route's cursor
+//   'D' queue:u32 id:u64 offset:u64 sink...    a dead letter
+//   'E' queue:u32 first:u64                    a chunk: neighbouring events of one queue
+//   'F'                                        the store's format and identity
+//   'Q' queue:u32                              a queue's name and bounds
+//
+// Every value is an envelope and a body. The body says again what the key says, and the checksum is
+// over both, so that values can be found in the file's pages even without LMDB's tree. Numbers in
+// values are little-endian.
+//
+//   envelope: "PSTK" version:u8 kind:u8 zero:u16 body_bytes:u32 zero:u32 commit:u64 checksum:u64
+//
+// commit is the number of the group commit (LMDB's transaction) that wrote the value; the checksum
+// is XXH3-64 (https://github.com/Cyan4973/xxHash) of the envelope up to it, then of the body.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "event/event.h"
+#include "platform/result.h"
+
+namespace penstock::store {
+
+inline constexpr uint8_t kFormatVersion = 1;
+inline constexpr std::string_view kMagic = "PSTK";
+inline constexpr size_t kEnvelopeBytes = 32;
+inline constexpr size_t kChunkHeadBytes = 48;
+inline constexpr size_t kRecordHeadBytes = 40;
+// A chunk is cut at this size, so that no value needs many neighbouring free pages. One event may
+// be larger.
+inline constexpr size_t kChunkBytes = 64 * 1024 - 64;
+
+enum class Kind : uint8_t {
+  kCursor = 'C',
+  kLetter = 'D',
+  kChunk = 'E',
+  kFormat = 'F',
+  kQueue = 'Q',
+};
+
+// ---- keys
+
+std::string FormatKey();
+std::string QueueKey(uint32_t queue);
+std::string CursorKey(uint32_t queue, std::string_view sink);
+std::string ChunkKey(uint32_t queue, uint64_t first);
+std::string LetterKey(uint32_t queue, uint64_t queue_id, uint64_t offset, std::string_view sink);
+// Of all keys of one kind and queue: the bytes that they begin with.
+std::string KeyPrefix(Kind kind, uint32_t queue);
+
+// ---- envelopes
+
+struct Envelope {
+  uint8_t version = 0;
+  Kind kind = Kind::kFormat;
+  uint64_t commit = 0;
+  std::string_view body;
+};
+// The value at the front of bytes, which may be longer; checks magic, version, size and checksum.
+// The error says which of them is wrong.
+Result<Envelope> Open(std::string_view bytes);
+// Writes the envelope in front of a body that already stands at value + kEnvelopeBytes.
+void Seal(char* value, Kind kind, uint64_t commit, size_t body_bytes);
+std::string Sealed(Kind kind, uint64_t commit, std::string_view body);
+
+// ---- small values
+
+struct FormatRecord {
+  std::array<uint64_t, 2> store_id{};  // random
+  int64_t created_ns = 0;
+};
+struct QueueRecord {
+  uint32_t queue = 0;
+  uint64_t id = 0;  // the 64 random bits in the ids of its events
+  std::string name;
+  bool disk = false;            // false: only dead letters are kept
+  uint64_t begin = 0;           // the oldest offset held
+  uint64_t end = 0;             // at least so many offsets have been given away
+  uint64_t bytes_before = 0;    // of all events below end
+  uint64_t dropped_newest = 0;  // events that got no offset
+};
+inline constexpr size_t kMaxCounters = 16;
+struct CursorRecord {
+  uint32_t queue = 0;
+  std::string sink;
+  uint64_t start = 0;                  // the first offset that the route was ever to deliver
+  uint64_t committed = 0;              // all below have settled
+  uint64_t dropped_newest_before = 0;  // of its queue, when the route was made
+  std::array<uint64_t, kMaxCounters> counters{};  // as the caller numbers them
+};
+struct LetterRecord {
+  uint32_t queue = 0;
+  uint64_t queue_id = 0;
+  uint64_t offset = 0;
+  std::string sink;
+  std::string id;       // of the event, as it went or would have gone onto the bus
+  std::string reason;   // in words
+  uint8_t why = 0;      // as the caller numbers them
+  bool replay = false;  // to be sent again
+  int32_t code = 0;     // the bus's own
+  uint32_t attempts = 0;
+  int64_t buried_ns = 0;
+  std::string event;  // one record, as in a chunk
+};
+
+std::string Encode(const FormatRecord&, uint64_t commit);
+std::string Encode(const QueueRecord&, uint64_t commit);
+std::string Encode(const CursorRecord&, uint64_t commit);
+std::string Encode(const LetterRecord&, uint64_t commit);
+// Of a body; the error says what is wrong with it.
+Result<FormatRecord> DecodeFormat(std::string_view body);
+Result<QueueRecord> DecodeQueue(std::string_view body);
+Result<CursorRecord> DecodeCursor(std::string_view body);
+Result<LetterRecord> DecodeLetter(std::string_view body);
+
+// ---- chunks
+
+struct ChunkHead {
+  uint32_t queue = 0;
+  uint32_t count = 0;
+  uint64_t queue_id = 0;
+  uint64_t first = 0;         // offset of the first event
+  uint64_t bytes_before = 0;  // of all the queue's events before it
+  uint64_t bytes = 0;         // of its own
+  int64_t appended_ns = 0;    // wall clock
+};
+
+// The bytes that an event takes in a chunk; what the bounds of a queue on disk count.
+size_t RecordBytes(const event::Event& event);
+// Writes the record and returns the end of it.
+char* WriteRecord(const event::Event& event, char* out);
+// Writes a whole chunk of the events [begin, end) of neighbouring blocks; value has room for
+// kEnvelopeBytes + kChunkHeadBytes + head.bytes. head.count and head.bytes must be right.
+class ChunkWriter {
+ public:
+  ChunkWriter(const ChunkHead& head, uint64_t commit, char* value);
+  void Add(const event::Event& event);
+  void Finish();
+
+ private:
+  const ChunkHead head_;
+  const uint64_t commit_;
+  char* const value_;
+  char* out_;
+};
+
+Result<ChunkHead> DecodeChunkHead(std::string_view body);
+// The events of a chunk's body, as a block that owns a copy of it. bytes are checked, so that no
+// body, however broken, is read beyond its end.
+Result<std::shared_ptr<const event::Block>> DecodeChunk(std::string_view body);
+// One record by itself, as a block of one event with that offset.
+Result<std::shared_ptr<const event::Block>> DecodeRecord(std::string_view record, uint64_t offset);
+
+}  // namespace penstock::store
