@@ -12,6 +12,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -46,20 +47,18 @@ class Cluster {
         admin_(NewClient(RD_KAFKA_PRODUCER, {{"bootstrap.servers", bootstrap}}), rd_kafka_destroy),
         queue_(rd_kafka_queue_new(admin_.get()), rd_kafka_queue_destroy) {}
 
+  // Waits for a broker that the topic can live on: the controller takes one that was frozen for
+  // dead until it is heard of again.
   void CreateTopic(const std::string& name, int partitions, const Settings& settings = {}) {
-    char text[512];
-    rd_kafka_NewTopic_t* topic =
-        rd_kafka_NewTopic_new(name.c_str(), partitions, 1, text, sizeof text);
-    for (const auto& [key, value] : settings)
-      rd_kafka_NewTopic_set_config(topic, key.c_str(), value.c_str());
-    rd_kafka_CreateTopics(admin_.get(), &topic, 1, nullptr, queue_.get());
-    rd_kafka_NewTopic_destroy(topic);
-    Await([](rd_kafka_event_t* event) {
-      size_t n = 0;
-      const auto* topics =
-          rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
-      return n == 1 ? rd_kafka_topic_result_error(topics[0]) : RD_KAFKA_RESP_ERR__FAIL;
-    });
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    for (;;) {
+      const rd_kafka_resp_err_t error = TryCreateTopic(name, partitions, settings);
+      if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return;
+      if (error != RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR ||
+          std::chrono::steady_clock::now() > deadline)
+        throw std::runtime_error("making topic " + name + ": " + rd_kafka_err2str(error));
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
   }
 
   void Alter(const std::string& topic, const Settings& settings) {
@@ -185,12 +184,34 @@ class Cluster {
     return out;
   }
 
-  void Await(const std::function<rd_kafka_resp_err_t(rd_kafka_event_t*)>& result) {
+  rd_kafka_resp_err_t TryCreateTopic(const std::string& name, int partitions,
+                                     const Settings& settings) {
+    char text[512];
+    rd_kafka_NewTopic_t* topic =
+        rd_kafka_NewTopic_new(name.c_str(), partitions, 1, text, sizeof text);
+    for (const auto& [key, value] : settings)
+      rd_kafka_NewTopic_set_config(topic, key.c_str(), value.c_str());
+    rd_kafka_CreateTopics(admin_.get(), &topic, 1, nullptr, queue_.get());
+    rd_kafka_NewTopic_destroy(topic);
+    return Outcome([](rd_kafka_event_t* event) {
+      size_t n = 0;
+      const auto* topics =
+          rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
+      return n == 1 ? rd_kafka_topic_result_error(topics[0]) : RD_KAFKA_RESP_ERR__FAIL;
+    });
+  }
+
+  rd_kafka_resp_err_t Outcome(const std::function<rd_kafka_resp_err_t(rd_kafka_event_t*)>& result) {
     rd_kafka_event_t* event = rd_kafka_queue_poll(queue_.get(), 30000);
-    rd_kafka_resp_err_t error =
-        event == nullptr ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(event);
+    if (event == nullptr) return RD_KAFKA_RESP_ERR__TIMED_OUT;
+    rd_kafka_resp_err_t error = rd_kafka_event_error(event);
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) error = result(event);
-    if (event != nullptr) rd_kafka_event_destroy(event);
+    rd_kafka_event_destroy(event);
+    return error;
+  }
+
+  void Await(const std::function<rd_kafka_resp_err_t(rd_kafka_event_t*)>& result) {
+    const rd_kafka_resp_err_t error = Outcome(result);
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
       throw std::runtime_error(std::string("admin: ") + rd_kafka_err2str(error));
   }
