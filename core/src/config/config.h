@@ -117,6 +117,10 @@ struct GatewayConfig {
   std::vector<std::string> plugin_dirs;  // searched in order, before the packaged directory
   std::chrono::nanoseconds shutdown_timeout{std::chrono::seconds(30)};
   uint64_t memory_limit = 256ull << 20;
+  // Where a running gateway is asked. Default: admin.sock in the unit's runtime directory
+  // ($RUNTIME_DIRECTORY), else in /run/penstock. Empty: nowhere.
+  std::string admin_socket;
+  Position admin_socket_where;     // line 0: it is the default
   std::string log_level = "info";  // debug, info, warn, error
   LogFormat log_format = LogFormat::kText;
 };

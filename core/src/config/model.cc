@@ -1,9 +1,11 @@
 #include "config/model.h"
 
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <map>
 #include <set>
 #include <utility>
@@ -29,6 +31,7 @@ constexpr size_t kSourcesMost = 4096;
 constexpr size_t kSinksMost = 256;
 constexpr size_t kHeaderNameMost = 128;
 constexpr size_t kHeadersMost = 64;
+constexpr size_t kSocketPathMost = sizeof(sockaddr_un::sun_path) - 1;
 constexpr size_t kPluginIdMost = PENSTOCK_ID_MAX - 1;
 
 constexpr std::pair<std::string_view, Storage> kStorages[] = {{"memory", Storage::kMemory},
@@ -60,6 +63,13 @@ std::string HostName() {
   char name[256] = {};
   if (::gethostname(name, sizeof name - 1) != 0 || name[0] == '\0') return "localhost";
   return name;
+}
+
+std::string DefaultAdminSocket() {
+  const char* given = std::getenv("RUNTIME_DIRECTORY");  // by systemd; several are split by ':'
+  std::string_view directory = given == nullptr ? "" : given;
+  directory = directory.substr(0, directory.find(':'));
+  return Cat(directory.empty() ? "/run/penstock" : directory, "/admin.sock");
 }
 
 class Builder {
@@ -113,6 +123,7 @@ class Builder {
     }
     table.Duration("shutdown_timeout", nanoseconds(0), hours(24), &gateway.shutdown_timeout);
     table.Size("memory_limit", kMemoryLeast, kBytesMost, &gateway.memory_limit);
+    ReadAdminSocket(&table);
     TableReader log = table.Table("log");
     std::string_view level = gateway.log_level;
     log.Choice("level", kLogLevels, &level);
@@ -120,6 +131,24 @@ class Builder {
     log.Choice("format", kLogFormats, &gateway.log_format);
     log.RefuseUnknown();
     table.RefuseUnknown();
+  }
+
+  void ReadAdminSocket(TableReader* table) {
+    GatewayConfig& gateway = config_.gateway;
+    gateway.admin_socket = DefaultAdminSocket();
+    const Node* node = table->Find("admin_socket");
+    if (node == nullptr) return;
+    gateway.admin_socket_where = node->where.ToPosition();
+    std::string text;
+    const bool empty = node->kind == Node::Kind::kString && node->text.empty();
+    if (!empty) table->Name("admin_socket", &text);
+    const bool off = text.empty() || text == "none";
+    gateway.admin_socket = off ? "" : ResolvePath(node->where, text);
+    if (gateway.admin_socket.size() > kSocketPathMost) {
+      table->Error(*node, "admin_socket",
+                   Cat(gateway.admin_socket, " has more than the ", std::to_string(kSocketPathMost),
+                       " bytes that a socket's path may have"));
+    }
   }
 
   // False when the member cannot be a source or sink at all.

@@ -132,10 +132,10 @@ INSTANTIATE_TEST_SUITE_P(
              "p.toml:7:1: error: unknown key \"shutdown_timout\" in [gateway]; did you mean "
              "\"shutdown_timeout\"?\n"
              "p.toml:8:1: error: unknown key \"foo\" in [gateway]; known are name, plugin_dirs, "
-             "shutdown_timeout, memory_limit and log\n"},
+             "shutdown_timeout, memory_limit, admin_socket and log\n"},
         Case{"WrongTypes",
              kBoth + "[gateway]\nname = 1\nplugin_dirs = 2\nshutdown_timeout = 30\n"
-                     "memory_limit = 1.5\nlog = \"debug\"\n",
+                     "memory_limit = 1.5\nlog = \"debug\"\nadmin_socket = true\n",
              "p.toml:7:8: error: gateway.name: expected a string, found an integer\n"
              "p.toml:8:15: error: gateway.plugin_dirs: expected a list of strings, found an "
              "integer\n"
@@ -143,7 +143,11 @@ INSTANTIATE_TEST_SUITE_P(
              "\"10s\" or \"250ms\", in quotes\n"
              "p.toml:10:16: error: gateway.memory_limit: expected a size such as \"64KiB\", found "
              "a float\n"
-             "p.toml:11:7: error: gateway.log: expected a table, found a string\n"},
+             "p.toml:11:7: error: gateway.log: expected a table, found a string\n"
+             "p.toml:12:16: error: gateway.admin_socket: expected a string, found a boolean\n"},
+        Case{"LongSocket", kBoth + "[gateway]\nadmin_socket = \"/" + std::string(107, 'x') + "\"\n",
+             "p.toml:7:16: error: gateway.admin_socket: /" + std::string(107, 'x') +
+                 " has more than the 107 bytes that a socket's path may have\n"},
         Case{"BadValues",
              kBoth + "[gateway]\nname = \"\"\nplugin_dirs = [\"/a\", 3]\n"
                      "shutdown_timeout = \"30 seconds\"\nmemory_limit = \"lots\"\n"
@@ -309,7 +313,24 @@ INSTANTIATE_TEST_SUITE_P(
              "found a list\n"}),
     CaseName);
 
+TEST(Load, TheAdminSocketIsInTheRuntimeDirectoryOrWhereTheFileSays) {
+  const auto socket = [](const std::string& line) {
+    const Loaded loaded = LoadText({{"/c/p.toml", kBoth + "[gateway]\n" + line}});
+    EXPECT_EQ(Text(loaded.findings), "");
+    return loaded.config.gateway.admin_socket;
+  };
+  const ScopedVariable unit("RUNTIME_DIRECTORY", "/run/edge:/run/other");
+  EXPECT_EQ(socket(""), "/run/edge/admin.sock");
+  EXPECT_EQ(socket("admin_socket = \"/x/y\""), "/x/y");
+  EXPECT_EQ(socket("admin_socket = \"y\""), "/c/y");
+  EXPECT_EQ(socket("admin_socket = \"none\""), "");
+  EXPECT_EQ(socket("admin_socket = \"\""), "");
+  const Loaded loaded = LoadText({{"p.toml", kBoth + "[gateway]\nadmin_socket = \"/x\"\n"}});
+  EXPECT_EQ(loaded.config.gateway.admin_socket_where.line, 7u);
+}
+
 TEST(Load, FillsTheModelWithDefaults) {
+  const ScopedVariable no_unit("RUNTIME_DIRECTORY", nullptr);
   const Loaded loaded = LoadText({{"p.toml", kBoth}});
   EXPECT_EQ(Text(loaded.findings), "");
   EXPECT_TRUE(loaded.ok());
@@ -318,6 +339,8 @@ TEST(Load, FillsTheModelWithDefaults) {
   EXPECT_EQ(config.gateway.shutdown_timeout, seconds(30));
   EXPECT_EQ(config.gateway.memory_limit, 256u << 20u);
   EXPECT_EQ(config.gateway.log_level, "info");
+  EXPECT_EQ(config.gateway.admin_socket, "/run/penstock/admin.sock");
+  EXPECT_EQ(config.gateway.admin_socket_where.line, 0u);
   ASSERT_EQ(config.sources.size(), 1u);
   const SourceConfig& source = config.sources[0];
   EXPECT_EQ(source.name, "a");
