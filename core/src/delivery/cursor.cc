@@ -23,6 +23,7 @@ Cursor::Cursor(uint32_t lane, std::string sink, CursorSpec spec, DeadLetters* de
       committed_(spec_.start) {
   ledger_.source = spec_.source->name;
   ledger_.sink = std::move(sink);
+  Show();
 }
 
 void Cursor::SkipIfBehind(TimePoint now) {
@@ -242,10 +243,30 @@ void Cursor::Commit(TimePoint now) {
   ledger_.duplicates_at_once += std::exchange(duplicates_at_once_counted_, 0);
   ledger_.reordered += std::exchange(reordered_counted_, 0);
   committed_ = window_.committed();
+  Show();
+}
+
+void Cursor::Show() {
+  shown_.committed = window_.committed();
+  shown_.next = window_.next();
+  shown_.oldest_pending.reset();
+  if (!window_.empty() && window_.front().appended_at != TimePoint{})
+    shown_.oldest_pending = window_.front().appended_at;
+  shown_.failures = backoff_.failures();
+  shown_.next_try = retry_at_;
+  if (shown_.failures == 0) {
+    shown_.reason.clear();
+  } else if (shown_.reason != failure_) {
+    shown_.reason = failure_;
+  }
 }
 
 void Cursor::ReleaseQueue() {
   if (window_.next() == hold_told_ && window_.committed() == committed_told_) return;
+  {
+    std::lock_guard lock(ledger_mutex_);
+    Show();
+  }
   hold_told_ = window_.next();
   committed_told_ = window_.committed();
   spec_.queue->Release(reader_, hold_told_, committed_told_);
@@ -278,6 +299,8 @@ void Cursor::Count(const Slot& slot) {
 void Cursor::OnConnected() {
   backoff_.Reset();
   retry_at_ = TimePoint{};
+  std::lock_guard lock(ledger_mutex_);
+  Show();
 }
 
 TimePoint Cursor::NextDeadline(TimePoint now) const {
@@ -296,6 +319,21 @@ std::string Cursor::IdOf(const Slot& slot) const {
   std::string id(32, '0');
   event::WriteHostId(spec_.queue->id(), slot.offset, id.data());
   return id;
+}
+
+RouteStatus Cursor::Status() const {
+  RouteStatus out;
+  {
+    std::lock_guard lock(ledger_mutex_);
+    out = shown_;
+  }
+  out.ledger = Snapshot();
+  if (out.ledger.pending == 0) {
+    out.oldest_pending.reset();
+  } else if (!out.oldest_pending) {
+    out.oldest_pending = spec_.queue->AppendedAt(out.committed);  // not read yet
+  }
+  return out;
 }
 
 Ledger Cursor::Snapshot() const {

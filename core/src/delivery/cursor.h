@@ -1,5 +1,5 @@
 // How far one sink has got in one queue, and what of it is under way. Used by the sink's delivery
-// thread; only Snapshot is for others.
+// thread; only Snapshot and Status are for others.
 #pragma once
 
 #include <limits>
@@ -83,6 +83,7 @@ class Cursor {
   uint64_t in_flight_bytes() const { return in_flight_bytes_; }
 
   Ledger Snapshot() const;
+  RouteStatus Status() const;
 
  private:
   bool InBackoff(TimePoint now) const { return now < retry_at_; }
@@ -97,6 +98,8 @@ class Cursor {
   void Bury(Slot* slot, DropReason reason, const std::string& text);
   void LogFailure(TimePoint now, Nanoseconds delay);
   void Count(const Slot& slot);
+  // Brings shown_ up to date; under ledger_mutex_.
+  void Show();
   std::string IdOf(const Slot& slot) const;
 
   const uint32_t lane_;
@@ -137,6 +140,7 @@ class Cursor {
   mutable std::mutex ledger_mutex_;
   Ledger ledger_;           // received and pending are made by Snapshot
   uint64_t committed_ = 0;  // window_.committed(), for Snapshot
+  RouteStatus shown_;       // but for its ledger
   // Receipts' side counts since the last Commit.
   uint64_t retries_counted_ = 0, unknown_counted_ = 0, duplicates_counted_ = 0,
            duplicates_at_once_counted_ = 0, reordered_counted_ = 0;

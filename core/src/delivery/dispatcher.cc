@@ -288,6 +288,12 @@ std::vector<Ledger> Dispatcher::Ledgers() const {
   return out;
 }
 
+std::vector<RouteStatus> Dispatcher::Routes() const {
+  std::vector<RouteStatus> out;
+  for (const auto& cursor : cursors_) out.push_back(cursor->Status());
+  return out;
+}
+
 SinkStatus Dispatcher::Status() const {
   std::lock_guard lock(mutex_);
   return status_;

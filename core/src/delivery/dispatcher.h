@@ -6,6 +6,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -89,11 +90,23 @@ struct SinkStatus {
   std::string text;
 };
 
+// How one cursor stands, as of its last step: what a submit that is under way does is not in it.
+struct RouteStatus {
+  Ledger ledger;
+  uint64_t committed = 0;                   // all before it have settled
+  uint64_t next = 0;                        // the next offset to be read
+  std::optional<TimePoint> oldest_pending;  // when it was appended; nothing: not known, or none
+  // Attempts in a row that failed, and why the last one did. 0: all is well.
+  uint32_t failures = 0;
+  std::string reason;
+  TimePoint next_try{};  // may be past
+};
+
 class Cursor;
 struct Batch;
 
-// One thread calls Step and the set-up functions; Complete, Ready, SetState, Ledgers and Status may
-// be called by any.
+// One thread calls Step and the set-up functions; Complete, Ready, SetState, Ledgers, Routes and
+// Status may be called by any; these never wait for the sink.
 class Dispatcher {
  public:
   // port, clock and dead_letters outlive the dispatcher. signal is notified when Step has something
@@ -128,6 +141,7 @@ class Dispatcher {
   void SetState(int32_t state, std::string_view text);
 
   std::vector<Ledger> Ledgers() const;
+  std::vector<RouteStatus> Routes() const;
   SinkStatus Status() const;
 
  private:

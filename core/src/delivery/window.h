@@ -40,6 +40,7 @@ class Window {
   uint64_t committed() const { return committed_; }  // all below have settled
   uint64_t next() const { return next_; }            // the next offset to be read
   bool empty() const { return slots_.empty(); }
+  const Slot& front() const { return slots_.front(); }
   size_t size() const { return slots_.size(); }
 
   // Appends an event at next(). The reference is good until the next call that appends or commits.

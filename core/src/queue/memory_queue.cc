@@ -258,6 +258,13 @@ Stats MemoryQueue::stats() const {
   return {end_, dropped_newest_, end_ - begin_, bytes_};
 }
 
+std::optional<TimePoint> MemoryQueue::AppendedAt(uint64_t offset) const {
+  std::lock_guard lock(mutex_);
+  const auto entry = Find(offset);
+  if (offset < begin_ || entry == entries_.end()) return {};
+  return entry->appended_at;
+}
+
 void MemoryQueue::Close() {
   closed_ = true;
   room_->Notify();

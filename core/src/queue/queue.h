@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "event/event.h"
@@ -90,6 +91,9 @@ class Queue {
   virtual uint64_t begin() const = 0;  // the oldest offset held
   virtual uint64_t end() const = 0;    // the next offset to be appended
   virtual Stats stats() const = 0;
+  // When the event at offset was appended; nothing if it is not held, or if that could be known
+  // only by waiting for a disk.
+  virtual std::optional<TimePoint> AppendedAt(uint64_t /*offset*/) const { return {}; }
 
   // Append takes nothing from now on. Readers go on.
   virtual void Close() = 0;

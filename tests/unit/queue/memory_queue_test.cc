@@ -481,6 +481,19 @@ TEST_F(QueueTest, WithinBoundByBytesAfterSomeHaveGone) {
   EXPECT_EQ(queue.WithinBound(0, 0, 100 * ChargeOf(1), seconds(0)), 86u);
 }
 
+TEST_F(QueueTest, KnowsWhenAnEventWasAppendedAsLongAsItHoldsIt) {
+  MemoryQueue& queue = Make({3, 1 << 20, WhenFull::kDropOldest});
+  const TimePoint first = clock_.Now();
+  Append(queue, 0, 2);
+  EXPECT_EQ(queue.AppendedAt(0), first);
+  clock_.Advance(seconds(1));
+  Append(queue, 2, 2);
+  EXPECT_EQ(queue.AppendedAt(0), std::nullopt) << "not held any more";
+  EXPECT_EQ(queue.AppendedAt(1), first);
+  EXPECT_EQ(queue.AppendedAt(2), clock_.Now());
+  EXPECT_EQ(queue.AppendedAt(4), std::nullopt) << "not appended yet";
+}
+
 TEST_F(QueueTest, WithinBoundByAge) {
   MemoryQueue& queue = Make({});
   Append(queue, 0, 2);
