@@ -13,14 +13,14 @@ Cursor::Cursor(uint32_t lane, std::string sink, CursorSpec spec, DeadLetters* de
       encoder_(spec_.source, spec_.encoder),
       dead_letters_(dead_letters),
       clock_(clock),
-      reader_(spec_.queue->AddReader(spec_.start, signal)),
-      start_(spec_.start),
-      dropped_newest_before_(spec_.queue->stats().dropped_newest),
+      reader_(spec_.queue->AddReader(sink, spec_.start, signal)),
       max_window_(max_window),
-      window_(spec_.start),
+      window_(reader_.settled),
       backoff_(spec_.retry, seed),
-      committed_told_(spec_.start),
-      committed_(spec_.start) {
+      hold_told_(reader_.settled),
+      committed_told_(reader_.settled),
+      committed_(reader_.settled) {
+  static_cast<queue::Counters&>(ledger_) = reader_.counters;
   ledger_.source = spec_.source->name;
   ledger_.sink = std::move(sink);
   Show();
@@ -101,9 +101,9 @@ void Cursor::Build(uint64_t max_events, uint64_t max_bytes, Batch* batch) {
   if (full() || (spec_.order != Order::kRelaxed && batch->retried < retries_.size())) return;
 
   const uint64_t room = std::min(max_events - batch->messages.size(), WindowRoom());
-  auto read = spec_.queue->Read(window_.next(), room, max_bytes - batch->bytes);
+  auto read = spec_.queue->Read(reader_.id, window_.next(), room, max_bytes - batch->bytes);
   if (read.begin > window_.next()) {
-    window_.AppendDropped(read.begin, DropReason::kWhenFull);
+    window_.AppendDropped(read.begin, read.skipped);
     changed_ = true;
   }
   for (queue::Run& run : read.runs) {
@@ -269,7 +269,7 @@ void Cursor::ReleaseQueue() {
   }
   hold_told_ = window_.next();
   committed_told_ = window_.committed();
-  spec_.queue->Release(reader_, hold_told_, committed_told_);
+  spec_.queue->Release(reader_.id, {hold_told_, committed_told_, ledger_});
 }
 
 void Cursor::LogFailure(TimePoint now, Nanoseconds delay) {
@@ -340,9 +340,9 @@ Ledger Cursor::Snapshot() const {
   std::lock_guard lock(ledger_mutex_);
   Ledger out = ledger_;
   const queue::Stats stats = spec_.queue->stats();
-  const uint64_t dropped_newest = stats.dropped_newest - dropped_newest_before_;
+  const uint64_t dropped_newest = stats.dropped_newest - reader_.dropped_newest_before;
   out.dropped[static_cast<size_t>(DropReason::kWhenFull)] += dropped_newest;
-  out.received = stats.appended - start_ + dropped_newest;
+  out.received = stats.appended - reader_.start + dropped_newest;
   out.pending = stats.appended - committed_;
   return out;
 }

@@ -108,11 +108,8 @@ class Cursor {
   const event::Encoder encoder_;
   DeadLetters* const dead_letters_;
   const Clock* const clock_;
-  const queue::ReaderId reader_;
-  const uint64_t start_;
-
-  const uint64_t dropped_newest_before_;  // by the queue, when this cursor was made
-  const uint64_t max_window_;             // slots
+  const queue::Reader reader_;
+  const uint64_t max_window_;  // slots
 
   Window window_;
   std::set<uint64_t> retries_;  // offsets of slots in state kRetry

@@ -74,7 +74,7 @@ struct CursorSpec {
   bool skip_when_behind = false;
   MaxBehind max_behind;
   RetryPolicy retry;
-  uint64_t start = 0;  // the first offset to deliver
+  queue::Start start = queue::Start::kNew;  // where it begins if the queue does not know it yet
 };
 
 // What a sink may have in flight. Half of it is split evenly among the cursors as their own, the

@@ -1,26 +1,6 @@
 #include "delivery/ledger.h"
 
-#include <numeric>
-
 namespace penstock::delivery {
-
-const char* DropReasonName(DropReason reason) {
-  switch (reason) {
-    case DropReason::kWhenFull:
-      return "when_full";
-    case DropReason::kBehind:
-      return "behind";
-    case DropReason::kRejected:
-      return "rejected";
-    case DropReason::kUnencodable:
-      return "unencodable";
-  }
-  return "?";
-}
-
-uint64_t Ledger::dropped_total() const {
-  return std::accumulate(dropped.begin(), dropped.end(), uint64_t{0});
-}
 
 bool Ledger::Balances() const {
   return received == delivered + dead_lettered + dropped_total() + pending;

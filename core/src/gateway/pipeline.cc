@@ -153,7 +153,7 @@ Result<delivery::CursorSpec> Pipeline::BuildCursor(const SinkPart& part,
   cursor.skip_when_behind = config.when_behind == config::WhenBehind::kSkip;
   cursor.max_behind = {config.max_behind.events, config.max_behind.bytes, config.max_behind.age};
   cursor.retry = {config.retry_initial, config.retry_max};
-  cursor.start = source.queue->end();
+  cursor.start = queue::Start::kNew;
   return cursor;
 }
 

@@ -3,30 +3,9 @@
 #include <algorithm>
 #include <cassert>
 
+#include "queue/charged_block.h"
+
 namespace penstock::queue {
-namespace {
-
-// Gives a block's bytes back to the budget when the last reader lets go of it, not when the queue
-// does.
-class ChargedBlock {
- public:
-  ChargedBlock(std::shared_ptr<const event::Block> block,
-               std::shared_ptr<MemoryBudget::Share> share, uint64_t bytes)
-      : block_(std::move(block)), share_(std::move(share)), bytes_(bytes) {}
-  ChargedBlock(const ChargedBlock&) = delete;
-  ChargedBlock& operator=(const ChargedBlock&) = delete;
-  ~ChargedBlock() {
-    block_.reset();
-    share_->Return(bytes_);
-  }
-
- private:
-  std::shared_ptr<const event::Block> block_;
-  const std::shared_ptr<MemoryBudget::Share> share_;
-  const uint64_t bytes_;
-};
-
-}  // namespace
 
 MemoryQueue::MemoryQueue(uint64_t id, Limits limits, MemoryBudget* budget, uint64_t reserve,
                          const Clock* clock, OnSettled on_settled)
@@ -80,9 +59,7 @@ size_t MemoryQueue::TryAppend(const penstock_event_batch& batch, size_t first) {
   if (room.events == 0) return 0;
   // One thread appends at a time, so that the room and the next offset are still the same.
   auto block = event::Block::Take(batch, first, room.events, end(), clock_->WallNs());
-  const event::Block* raw = block.get();
-  auto charged = std::make_shared<ChargedBlock>(std::move(block), share_, room.bytes);
-  Insert(std::shared_ptr<const event::Block>(std::move(charged), raw), room.bytes);
+  Insert(Charged(std::move(block), share_, room.bytes), room.bytes);
   return room.events;
 }
 
@@ -151,12 +128,12 @@ void MemoryQueue::MoveBegin(uint64_t offset, Freed* freed) {
   }
 }
 
-ReaderId MemoryQueue::AddReader(uint64_t start, std::shared_ptr<Signal> wake) {
+Reader MemoryQueue::AddReader(const std::string&, Start start, std::shared_ptr<Signal> wake) {
   std::lock_guard lock(mutex_);
-  const ReaderId id = next_reader_++;
-  const uint64_t from = std::clamp(start, begin_, end_);
-  readers_[id] = Reader{from, from, std::move(wake)};
-  return id;
+  const uint64_t from = start == Start::kNew ? end_ : begin_;
+  const Reader reader{next_reader_++, from, from, dropped_newest_, {}};
+  readers_[reader.id] = Mark{from, from, std::move(wake)};
+  return reader;
 }
 
 std::deque<MemoryQueue::Entry>::const_iterator MemoryQueue::Find(uint64_t offset) const {
@@ -164,7 +141,7 @@ std::deque<MemoryQueue::Entry>::const_iterator MemoryQueue::Find(uint64_t offset
                               [offset](const Entry& e) { return e.block->end_offset() <= offset; });
 }
 
-ReadResult MemoryQueue::Read(uint64_t offset, uint64_t max_events, uint64_t max_bytes) const {
+ReadResult MemoryQueue::Read(ReaderId, uint64_t offset, uint64_t max_events, uint64_t max_bytes) {
   ReadResult result;
   std::lock_guard lock(mutex_);
   result.begin = result.end = std::max(offset, begin_);
@@ -181,16 +158,16 @@ ReadResult MemoryQueue::Read(uint64_t offset, uint64_t max_events, uint64_t max_
   return result;
 }
 
-void MemoryQueue::Release(ReaderId reader, uint64_t hold, uint64_t settled) {
+void MemoryQueue::Release(ReaderId reader, Progress progress) {
   std::unique_lock<std::mutex> ack_lock;
   if (on_settled_) ack_lock = std::unique_lock(ack_mutex_);
   Settled done;
   {
     std::lock_guard lock(mutex_);
-    Reader& mine = readers_.at(reader);
-    assert(settled <= hold && hold <= end_);
-    mine.hold = std::max(mine.hold, hold);
-    mine.settled = std::max(mine.settled, settled);
+    Mark& mine = readers_.at(reader);
+    assert(progress.settled <= progress.hold && progress.hold <= end_);
+    mine.hold = std::max(mine.hold, progress.hold);
+    mine.settled = std::max(mine.settled, progress.settled);
     done = FollowReaders();
   }
   done.freed.clear();

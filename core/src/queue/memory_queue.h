@@ -29,9 +29,10 @@ class MemoryQueue : public Queue {
   uint64_t id() const override { return id_; }
   penstock_status Append(const penstock_event_batch& batch, size_t* accepted,
                          Nanoseconds timeout) override;
-  ReaderId AddReader(uint64_t start, std::shared_ptr<Signal> wake) override;
-  ReadResult Read(uint64_t offset, uint64_t max_events, uint64_t max_bytes) const override;
-  void Release(ReaderId reader, uint64_t hold, uint64_t settled) override;
+  Reader AddReader(const std::string& name, Start start, std::shared_ptr<Signal> wake) override;
+  ReadResult Read(ReaderId reader, uint64_t offset, uint64_t max_events,
+                  uint64_t max_bytes) override;
+  void Release(ReaderId reader, Progress progress) override;
   uint64_t WithinBound(uint64_t offset, uint64_t max_events, uint64_t max_bytes,
                        Nanoseconds max_age) const override;
   uint64_t begin() const override;
@@ -41,7 +42,8 @@ class MemoryQueue : public Queue {
   void Close() override;
 
  private:
-  struct Reader {
+  // How far a reader has got.
+  struct Mark {
     uint64_t hold, settled;
     std::shared_ptr<Signal> wake;
   };
@@ -92,7 +94,7 @@ class MemoryQueue : public Queue {
   uint64_t bytes_ = 0;           // held now
   uint64_t appended_bytes_ = 0;  // ever
   uint64_t dropped_newest_ = 0;
-  std::map<ReaderId, Reader> readers_;
+  std::map<ReaderId, Mark> readers_;
   ReaderId next_reader_ = 0;
   uint64_t settled_ = 0;             // by every reader
   std::deque<uint64_t> ack_tokens_;  // of [settled_, end_), when on_settled_ is there

@@ -8,11 +8,13 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "event/event.h"
 #include "platform/clock.h"
 #include "platform/signal.h"
+#include "queue/progress.h"
 
 namespace penstock::queue {
 
@@ -32,6 +34,19 @@ struct Limits {
 
 using ReaderId = uint32_t;
 
+// Where a new reader begins.
+enum class Start { kNew, kOldest };
+
+// Where a reader stands when it is added: at the queue's end or its begin, or where it stood when
+// the gateway was stopped.
+struct Reader {
+  ReaderId id = 0;
+  uint64_t start = 0;                  // the first offset that it was ever to see
+  uint64_t settled = 0;                // its next offset: all before it have settled
+  uint64_t dropped_newest_before = 0;  // Stats::dropped_newest when it was first added
+  Counters counters;                   // what became of those before settled
+};
+
 // A stretch of neighbouring events that a reader may use for as long as it holds the block.
 struct Run {
   std::shared_ptr<const event::Block> block;
@@ -40,15 +55,15 @@ struct Run {
 };
 
 struct ReadResult {
-  // Where the runs begin: the offset asked for, or a later one when those before it were dropped
-  // (kDropOldest).
+  // Where the runs begin: the offset asked for, or a later one when those before it were dropped.
   uint64_t begin = 0;
+  DropReason skipped = DropReason::kWhenFull;  // why
   uint64_t end = 0;  // behind the last event read; equal to begin when there is nothing
   std::vector<Run> runs;
 };
 
 struct Stats {
-  uint64_t appended = 0;           // events that got an offset
+  uint64_t appended = 0;           // events that got an offset, and are stored
   uint64_t dropped_newest = 0;     // events that did not, by kDropNewest
   uint64_t events = 0, bytes = 0;  // held now
 };
@@ -71,16 +86,17 @@ class Queue {
   virtual penstock_status Append(const penstock_event_batch& batch, size_t* accepted,
                                  Nanoseconds timeout) = 0;
 
-  // A new reader; it holds back everything from start on. wake is notified when there is something
-  // new to read.
-  virtual ReaderId AddReader(uint64_t start, std::shared_ptr<Signal> wake) = 0;
+  // A reader of that name; it holds back everything that it has not settled. wake is notified when
+  // there is something new to read.
+  virtual Reader AddReader(const std::string& name, Start start, std::shared_ptr<Signal> wake) = 0;
 
-  // Up to max_events and about max_bytes (at least one event, if there is one) from offset on.
-  virtual ReadResult Read(uint64_t offset, uint64_t max_events, uint64_t max_bytes) const = 0;
+  // Up to max_events and about max_bytes (at least one event, if there is one) from offset on. The
+  // reader's thread.
+  virtual ReadResult Read(ReaderId reader, uint64_t offset, uint64_t max_events,
+                          uint64_t max_bytes) = 0;
 
-  // The reader will not Read below hold any more, and every event below settled has settled there.
-  // settled <= the next offset to be appended; hold >= settled.
-  virtual void Release(ReaderId reader, uint64_t hold, uint64_t settled) = 0;
+  // The reader has got further.
+  virtual void Release(ReaderId reader, Progress progress) = 0;
 
   // The smallest offset from which at most max_events, max_bytes and only events no older than
   // max_age are behind (0 each: no bound), but not below offset. The newest event is never too
@@ -89,7 +105,7 @@ class Queue {
                                Nanoseconds max_age) const = 0;
 
   virtual uint64_t begin() const = 0;  // the oldest offset held
-  virtual uint64_t end() const = 0;    // the next offset to be appended
+  virtual uint64_t end() const = 0;    // behind the last event that may be read
   virtual Stats stats() const = 0;
   // When the event at offset was appended; nothing if it is not held, or if that could be known
   // only by waiting for a disk.

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cstring>
 #include <new>
+#include <span>
 
 namespace penstock::store {
 namespace {
@@ -267,9 +268,9 @@ struct RecordHead {
 };
 static_assert(sizeof(RecordHead) == kRecordHeadBytes);
 
-size_t AttributeBytes(const event::Event& event) {
+size_t AttributeBytes(std::span<const penstock_kv> attributes) {
   size_t bytes = 0;
-  for (const penstock_kv& kv : event.attributes)
+  for (const penstock_kv& kv : attributes)
     bytes += 2 * sizeof(uint32_t) + kv.key.len + kv.value.len;
   return bytes;
 }
@@ -353,7 +354,13 @@ std::shared_ptr<const event::Block> MakeBlock(std::unique_ptr<Copy> copy, uint64
 
 size_t RecordBytes(const event::Event& event) {
   return kRecordHeadBytes + event.subject.size() + event.id.size() + event.type.size() +
-         event.content_type.size() + AttributeBytes(event) + event.payload.size();
+         event.content_type.size() + AttributeBytes(event.attributes) + event.payload.size();
+}
+
+size_t RecordBytes(const penstock_event& event) {
+  return kRecordHeadBytes + event.subject.len + event.id.len + event.type.len +
+         event.content_type.len + AttributeBytes({event.attributes, event.n_attributes}) +
+         event.payload.len;
 }
 
 char* WriteRecord(const event::Event& event, char* out) {
@@ -363,7 +370,7 @@ char* WriteRecord(const event::Event& event, char* out) {
                         length(event.id),
                         length(event.type),
                         length(event.content_type),
-                        static_cast<uint32_t>(AttributeBytes(event)),
+                        static_cast<uint32_t>(AttributeBytes(event.attributes)),
                         static_cast<uint32_t>(event.attributes.size()),
                         0,
                         event.time_ns};

@@ -6,6 +6,7 @@
 //   'D' queue:u32 id:u64 offset:u64 sink...    a dead letter
 //   'E' queue:u32 first:u64                    a chunk: neighbouring events of one queue
 //   'F'                                        the store's format and identity
+//   'H' queue:u32 first:u64                    a hole: events that a repair could not save
 //   'Q' queue:u32                              a queue's name and bounds
 //
 // Every value is an envelope and a body. The body says again what the key says, and the checksum is
@@ -44,6 +45,7 @@ enum class Kind : uint8_t {
   kLetter = 'D',
   kChunk = 'E',
   kFormat = 'F',
+  kHole = 'H',
   kQueue = 'Q',
 };
 
@@ -136,6 +138,7 @@ struct ChunkHead {
 
 // The bytes that an event takes in a chunk; what the bounds of a queue on disk count.
 size_t RecordBytes(const event::Event& event);
+size_t RecordBytes(const penstock_event& event);
 // Writes the record and returns the end of it.
 char* WriteRecord(const event::Event& event, char* out);
 // Writes a whole chunk of the events [begin, end) of neighbouring blocks; value has room for

@@ -127,7 +127,6 @@ class Rig {
     spec.skip_when_behind = options.skip;
     spec.max_behind = options.max_behind;
     spec.retry = options.retry;
-    spec.start = source.queue->end();
     sink.dispatcher->AddCursor(std::move(spec));
   }
 

@@ -62,8 +62,8 @@ class QueueTest : public testing::Test {
         out.emplace_back(run.block->at(offset).payload);
     return out;
   }
-  std::vector<std::string> ReadAll(const Queue& queue, uint64_t offset) {
-    return Payloads(queue.Read(offset, ~0ull, ~0ull));
+  std::vector<std::string> ReadAll(Queue& queue, uint64_t offset) {
+    return Payloads(queue.Read(0, offset, ~0ull, ~0ull));
   }
 
   FakeClock clock_;
@@ -91,10 +91,10 @@ TEST_F(QueueTest, ReadStopsAtItsBoundsButGivesAtLeastOne) {
   MemoryQueue& queue = Make({});
   Append(queue, 0, 4);
   Append(queue, 4, 4);
-  EXPECT_THAT(Payloads(queue.Read(2, 4, ~0ull)), ElementsAre("2", "3", "4", "5"));
-  EXPECT_THAT(Payloads(queue.Read(0, ~0ull, 1)), ElementsAre("0"));
-  EXPECT_THAT(Payloads(queue.Read(0, ~0ull, ChargeOf(1) + 1)), ElementsAre("0", "1"));
-  const ReadResult nothing = queue.Read(8, 10, 10);
+  EXPECT_THAT(Payloads(queue.Read(0, 2, 4, ~0ull)), ElementsAre("2", "3", "4", "5"));
+  EXPECT_THAT(Payloads(queue.Read(0, 0, ~0ull, 1)), ElementsAre("0"));
+  EXPECT_THAT(Payloads(queue.Read(0, 0, ~0ull, ChargeOf(1) + 1)), ElementsAre("0", "1"));
+  const ReadResult nothing = queue.Read(0, 8, 10, 10);
   EXPECT_EQ(nothing.begin, 8u);
   EXPECT_EQ(nothing.end, 8u);
 }
@@ -102,7 +102,7 @@ TEST_F(QueueTest, ReadStopsAtItsBoundsButGivesAtLeastOne) {
 TEST_F(QueueTest, WakesTheReaderWhenThereIsSomethingToRead) {
   MemoryQueue& queue = Make({});
   const auto wake = std::make_shared<Signal>();
-  queue.AddReader(0, wake);
+  queue.AddReader("r", Start::kOldest, wake).id;
   const Signal::Ticket before = wake->Take();
   Append(queue, 0, 1);
   EXPECT_NE(wake->Take(), before);
@@ -129,38 +129,38 @@ TEST_F(QueueTest, BoundByBytes) {
 
 TEST_F(QueueTest, AnEventLargerThanEveryBoundPassesAlone) {
   MemoryQueue& queue = Make({.max_events = 10, .max_bytes = 1000}, /*memory=*/2000);
-  const ReaderId reader = queue.AddReader(0, std::make_shared<Signal>());
+  const ReaderId reader = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   ASSERT_TRUE(AppendSized(queue, 100));
   EXPECT_FALSE(AppendSized(queue, 5000)) << "not beside another";
-  queue.Release(reader, 1, 1);
+  queue.Release(reader, {1, 1, {}});
   EXPECT_TRUE(AppendSized(queue, 5000));
   EXPECT_FALSE(AppendSized(queue, 0)) << "nothing beside it";
-  queue.Release(reader, 2, 2);
+  queue.Release(reader, {2, 2, {}});
   EXPECT_TRUE(AppendSized(queue, 0));
-  queue.Release(reader, 3, 3);
+  queue.Release(reader, {3, 3, {}});
   EXPECT_EQ(budget_->used(), 0u);
 }
 
 TEST_F(QueueTest, WhatAReaderHoldsStaysUntilEveryReaderLetsGo) {
   MemoryQueue& queue = Make({.max_events = 2});
-  const ReaderId fast = queue.AddReader(0, std::make_shared<Signal>());
-  const ReaderId slow = queue.AddReader(0, std::make_shared<Signal>());
+  const ReaderId fast = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
+  const ReaderId slow = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   Append(queue, 0, 2);
-  queue.Release(fast, 2, 2);
+  queue.Release(fast, {2, 2, {}});
   EXPECT_EQ(queue.begin(), 0u);
   EXPECT_EQ(Append(queue, 2, 1, PENSTOCK_AGAIN), 0u);
-  queue.Release(slow, 1, 0);
+  queue.Release(slow, {1, 0, {}});
   EXPECT_EQ(queue.begin(), 1u);
   EXPECT_EQ(Append(queue, 2, 1), 1u);
 }
 
 TEST_F(QueueTest, MemoryIsChargedUntilTheLastBlockIsLetGo) {
   MemoryQueue& queue = Make({});
-  const ReaderId reader = queue.AddReader(0, std::make_shared<Signal>());
+  const ReaderId reader = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   Append(queue, 0, 4);
   EXPECT_EQ(budget_->used(), 4 * ChargeOf(1));
-  ReadResult in_flight = queue.Read(0, 2, ~0ull);
-  queue.Release(reader, 4, 0);
+  ReadResult in_flight = queue.Read(0, 0, 2, ~0ull);
+  queue.Release(reader, {4, 0, {}});
   EXPECT_EQ(queue.stats().events, 0u);
   EXPECT_EQ(queue.stats().bytes, 0u);
   EXPECT_EQ(budget_->used(), 4 * ChargeOf(1)) << "the block is still read";
@@ -214,12 +214,12 @@ class Blocked {
 
 TEST_F(QueueTest, ABlockedAppendGoesOnWhenAReaderLetsGo) {
   MemoryQueue& queue = Make({.max_events = 2});
-  const ReaderId reader = queue.AddReader(0, std::make_shared<Signal>());
+  const ReaderId reader = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   Blocked append(queue, 5, 1);
   for (uint64_t held = 2; held <= 4; ++held) {
     Blocked::WaitEnd(queue, held);
     EXPECT_FALSE(append.returned());
-    queue.Release(reader, held - 1, held - 1);
+    queue.Release(reader, {held - 1, held - 1, {}});
   }
   EXPECT_EQ(append.Join(), PENSTOCK_OK);
   EXPECT_EQ(append.accepted(), 5u);
@@ -240,22 +240,22 @@ TEST_F(QueueTest, CloseEndsABlockedAppendAndReadersGoOn) {
 TEST_F(QueueTest, ABlockedAppendGoesOnWhenAnotherQueueFreesMemory) {
   Make({}, /*memory=*/4 * ChargeOf(100));
   auto other = MakeAnother({});
-  const ReaderId reader = queue_->AddReader(0, std::make_shared<Signal>());
+  const ReaderId reader = queue_->AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(AppendSized(*queue_, 100));
   Blocked append(*other, 2, 100);
   Blocked::WaitEnd(*other, 1);
   EXPECT_FALSE(append.returned());
-  queue_->Release(reader, 1, 1);
+  queue_->Release(reader, {1, 1, {}});
   EXPECT_EQ(append.Join(), PENSTOCK_OK);
   EXPECT_FALSE(AppendSized(*other, 100));
 }
 
 TEST_F(QueueTest, ABlockedAppendGoesOnWhenWhatIsInFlightComesBack) {
   MemoryQueue& queue = Make({}, /*memory=*/ChargeOf(100) + 50);
-  const ReaderId reader = queue.AddReader(0, std::make_shared<Signal>());
+  const ReaderId reader = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   ASSERT_TRUE(AppendSized(queue, 100));
-  ReadResult in_flight = queue.Read(0, 1, ~0ull);
-  queue.Release(reader, 1, 0);
+  ReadResult in_flight = queue.Read(0, 0, 1, ~0ull);
+  queue.Release(reader, {1, 0, {}});
   Blocked append(queue, 1, 100);
   in_flight.runs.clear();
   EXPECT_EQ(append.Join(), PENSTOCK_OK);
@@ -276,10 +276,10 @@ TEST_F(QueueTest, AppendGivesUpAtItsTimeout) {
 
 TEST_F(QueueTest, TheLongestTimeoutMeansForEver) {
   MemoryQueue& queue = Make({.max_events = 1});
-  const ReaderId reader = queue.AddReader(0, std::make_shared<Signal>());
+  const ReaderId reader = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   Blocked append(queue, 2, 1, Nanoseconds::max());
   Blocked::WaitEnd(queue, 1);
-  queue.Release(reader, 1, 1);
+  queue.Release(reader, {1, 1, {}});
   EXPECT_EQ(append.Join(), PENSTOCK_OK);
 }
 
@@ -319,10 +319,10 @@ TEST_F(QueueTest, DropNewestNeverWaits) {
 
 TEST_F(QueueTest, DropOldestKeepsTheNewestAndTellsTheLaggingReader) {
   MemoryQueue& queue = Make({.max_events = 3, .when_full = WhenFull::kDropOldest});
-  queue.AddReader(0, std::make_shared<Signal>());
+  queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   EXPECT_EQ(Append(queue, 0, 5), 5u);
   EXPECT_EQ(Append(queue, 5, 1), 1u);
-  const ReadResult result = queue.Read(0, ~0ull, ~0ull);
+  const ReadResult result = queue.Read(0, 0, ~0ull, ~0ull);
   EXPECT_EQ(result.begin, 3u);
   EXPECT_THAT(Payloads(result), ElementsAre("3", "4", "5"));
   EXPECT_EQ(queue.stats().dropped_newest, 0u);
@@ -332,7 +332,7 @@ TEST_F(QueueTest, DropOldestKeepsTheNewestAndTellsTheLaggingReader) {
 TEST_F(QueueTest, DropOldestNeverFreesWhatIsInFlight) {
   MemoryQueue& queue = Make({.max_events = 2, .when_full = WhenFull::kDropOldest});
   Append(queue, 0, 2);
-  const ReadResult in_flight = queue.Read(0, 2, ~0ull);
+  const ReadResult in_flight = queue.Read(0, 0, 2, ~0ull);
   Append(queue, 2, 10);
   EXPECT_EQ(queue.begin(), 10u);
   EXPECT_THAT(Payloads(in_flight), ElementsAre("0", "1"));
@@ -361,7 +361,7 @@ TEST_F(QueueTest, DropOldestDropsTheNewestWhenOthersHaveAllMemory) {
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(AppendSized(*queue_, 100));
   auto other = MakeAnother({.when_full = WhenFull::kDropOldest});
   ASSERT_TRUE(AppendSized(*other, 100)) << "an empty queue always gets its first event";
-  ReadResult in_flight = other->Read(0, 1, ~0ull);
+  ReadResult in_flight = other->Read(0, 0, 1, ~0ull);
   ASSERT_TRUE(AppendSized(*other, 100)) << "accepted, and dropped";
   EXPECT_EQ(other->stats().dropped_newest, 1u);
   in_flight.runs.clear();
@@ -394,18 +394,18 @@ TEST_F(QueueTest, ManyQueuesStayWithinTheLimitAndEachHasItsReserve) {
 
 TEST_F(QueueTest, AcksOnceEveryReaderHasSettledAndNotBefore) {
   MemoryQueue& queue = Make({});
-  const ReaderId a = queue.AddReader(0, std::make_shared<Signal>());
-  const ReaderId b = queue.AddReader(0, std::make_shared<Signal>());
+  const ReaderId a = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
+  const ReaderId b = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   Append(queue, 100, 4);
-  queue.Release(a, 4, 3);
+  queue.Release(a, {4, 3, {}});
   EXPECT_THAT(acks_, IsEmpty());
-  queue.Release(b, 4, 0);
+  queue.Release(b, {4, 0, {}});
   EXPECT_THAT(acks_, IsEmpty()) << "read is not settled";
-  queue.Release(b, 4, 2);
+  queue.Release(b, {4, 2, {}});
   EXPECT_THAT(acks_, ElementsAre(100, 101));
-  queue.Release(b, 4, 4);
+  queue.Release(b, {4, 4, {}});
   EXPECT_THAT(acks_, ElementsAre(100, 101, 102));
-  queue.Release(a, 4, 4);
+  queue.Release(a, {4, 4, {}});
   EXPECT_THAT(acks_, ElementsAre(100, 101, 102, 103));
 }
 
@@ -420,8 +420,8 @@ TEST_F(QueueTest, AcksComeInOrderFromTwoReadersThreads) {
     acks.insert(acks.end(), tokens, tokens + n);
     inside = false;
   });
-  const ReaderId readers[] = {queue.AddReader(0, std::make_shared<Signal>()),
-                              queue.AddReader(0, std::make_shared<Signal>())};
+  const ReaderId readers[] = {queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id,
+                              queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id};
   for (uint64_t i = 0; i < kEvents; i += 100) Append(queue, i, 100);
   // Each waits for the other now and then, so that now this one and now that one is the last to
   // settle.
@@ -431,7 +431,7 @@ TEST_F(QueueTest, AcksComeInOrderFromTwoReadersThreads) {
     threads.emplace_back([&, me] {
       for (uint64_t i = 1; i <= kEvents; ++i) {
         while (progress[1 - me] + 2 < i) std::this_thread::yield();
-        queue.Release(readers[me], i, i);
+        queue.Release(readers[me], {i, i, {}});
         progress[me] = i;
       }
     });

@@ -1,0 +1,21 @@
+#include "queue/progress.h"
+
+namespace penstock::queue {
+
+const char* DropReasonName(DropReason reason) {
+  switch (reason) {
+    case DropReason::kWhenFull:
+      return "when_full";
+    case DropReason::kBehind:
+      return "behind";
+    case DropReason::kRejected:
+      return "rejected";
+    case DropReason::kUnencodable:
+      return "unencodable";
+    case DropReason::kCorrupted:
+      return "corrupted";
+  }
+  return "?";
+}
+
+}  // namespace penstock::queue

@@ -1,0 +1,419 @@
+#include "store/store.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "platform/log.h"
+
+namespace penstock::store {
+namespace {
+
+constexpr char kMe[] = "store";
+// Changes that only a crash would show wait so long for company.
+constexpr Nanoseconds kSoon = std::chrono::milliseconds(100);
+constexpr Nanoseconds kRetryInterval = std::chrono::seconds(1);
+// Room for commits that write no events: LMDB copies each page that it changes, also to delete.
+constexpr uint64_t kHeadroom = 1 << 20;
+constexpr uint64_t kAllocateStep = 1 << 20;
+
+std::string SystemText(const std::string& what) { return what + ": " + std::strerror(errno); }
+
+FormatRecord NewFormat(const Clock* clock) {
+  FormatRecord format;
+  if (getrandom(format.store_id.data(), sizeof format.store_id, 0) != sizeof format.store_id)
+    std::abort();
+  format.created_ns = clock->WallNs();
+  return format;
+}
+
+}  // namespace
+
+// ---- Lock
+
+Result<Lock> Lock::Take(const std::string& directory) {
+  if (mkdir(directory.c_str(), 0750) != 0 && errno != EEXIST) {
+    return Fail(
+        Code::kConfig,
+        SystemText("cannot make the store's directory " + directory) +
+            "; gateway.state_dir must exist and belong to the user that the gateway runs as");
+  }
+  const std::string path = directory + "/lock";
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+  if (fd < 0) return Fail(Code::kConfig, SystemText("cannot open " + path));
+  Lock lock(directory, fd);
+  char holder[32] = {};
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (pread(fd, holder, sizeof holder - 1, 0) < 0) holder[0] = '\0';
+    return Fail(Code::kConfig, "the store in " + directory + " is in use by process " +
+                                   (holder[0] != '\0' ? holder : "?") +
+                                   ": one gateway at a time; stop that one, or give this one its "
+                                   "own gateway.state_dir");
+  }
+  const std::string pid = std::to_string(getpid());
+  if (ftruncate(fd, 0) != 0 || pwrite(fd, pid.data(), pid.size(), 0) < 0)
+    log::Warn(kMe, SystemText("cannot write " + path));
+  return lock;
+}
+
+Lock::Lock(Lock&& other) noexcept
+    : directory_(std::move(other.directory_)), fd_(std::exchange(other.fd_, -1)) {}
+
+Lock::~Lock() {
+  if (fd_ >= 0) close(fd_);
+}
+
+// ---- opening and closing
+
+Store::Store(Lock lock, const Options& options, const Clock* clock)
+    : lock_(std::move(lock)), options_(options), clock_(clock) {}
+
+Result<std::unique_ptr<Store>> Store::Open(Lock lock, const Options& options, const Clock* clock) {
+  std::unique_ptr<Store> store(new Store(std::move(lock), options, clock));
+  if (auto opened = store->OpenFiles(); !opened) return tl::unexpected(opened.error());
+  if (options.thread) store->thread_ = std::thread([raw = store.get()] { raw->Run(); });
+  return store;
+}
+
+Result<void> Store::OpenFiles() {
+  struct stat file {};
+  const std::string data = directory() + "/data.mdb";
+  const uint64_t size = stat(data.c_str(), &file) == 0 ? static_cast<uint64_t>(file.st_size) : 0;
+  // A file that grew under larger bounds than today's must still have room to shrink.
+  const uint64_t map = std::max(options_.map_bytes, size + size / 4 + (16 << 20));
+  if (auto opened = environment_.Open(directory(), map, options_.readers); !opened) return opened;
+  if (auto opened = seal_.Open(directory()); !opened) return opened;
+  allocated_ = size;
+  return ReadOrMakeFormat();
+}
+
+Result<void> Store::ReadOrMakeFormat() {
+  bool found = false;
+  auto read = Read([&](const Transaction& transaction) -> Result<void> {
+    const auto value = transaction.Get(FormatKey());
+    if (!value) return tl::unexpected(value.error());
+    if (!*value) return {};
+    const auto envelope = store::Open(**value);
+    if (!envelope) return tl::unexpected(envelope.error());
+    const auto format = DecodeFormat(envelope->body);
+    if (!format) return tl::unexpected(format.error());
+    format_ = *format;
+    found = true;
+    return {};
+  });
+  if (!read) return tl::unexpected(std::move(read.error()).Prefixed("the store in " + directory()));
+  if (auto allocated = Allocate(0); !allocated) return allocated;
+  if (!found) format_ = NewFormat(clock_);
+  // From here on the seal says that the store was not closed.
+  if (found) return seal_.Write({format_.store_id, environment_.last_commit(), false}, true);
+  return Transact([this](Transaction& transaction) {
+    return transaction.Put(FormatKey(), Encode(format_, transaction.number()));
+  });
+}
+
+Store::~Store() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  signal_.Notify();
+  if (thread_.joinable()) thread_.join();
+  if (state_.kind != StoreState::Kind::kFailed && environment_.get() != nullptr) {
+    const auto sealed = seal_.Write({format_.store_id, environment_.last_commit(), true}, true);
+    if (!sealed) log::Warn(kMe, sealed.error().message);
+  }
+  environment_.Close();
+}
+
+// ---- reading
+
+Result<void> Store::Read(const std::function<Result<void>(const Transaction&)>& f) const {
+  Transaction transaction;
+  if (auto begun = transaction.Begin(environment_, Transaction::Mode::kRead); !begun) return begun;
+  return f(transaction);
+}
+
+namespace {
+
+// All values of a kind below a prefix, decoded.
+template <typename Record>
+Result<std::vector<Record>> ReadAll(const Store& store, const std::string& prefix,
+                                    Result<Record> (*decode)(std::string_view)) {
+  std::vector<Record> out;
+  Result<void> bad;
+  auto read = store.Read([&](const Transaction& transaction) {
+    return transaction.ForEach(prefix, [&](const KeyValue& pair) {
+      const auto envelope = Open(pair.value);
+      auto record = envelope ? decode(envelope->body) : tl::unexpected(envelope.error());
+      if (!record) {
+        bad = tl::unexpected(record.error());
+        return false;
+      }
+      out.push_back(std::move(*record));
+      return true;
+    });
+  });
+  if (!read) return tl::unexpected(read.error());
+  if (!bad) return tl::unexpected(bad.error());
+  return out;
+}
+
+}  // namespace
+
+Result<std::vector<QueueRecord>> Store::Queues() const {
+  return ReadAll(*this, std::string(1, static_cast<char>(Kind::kQueue)), DecodeQueue);
+}
+
+Result<std::vector<CursorRecord>> Store::Cursors(uint32_t queue) const {
+  return ReadAll(*this, KeyPrefix(Kind::kCursor, queue), DecodeCursor);
+}
+
+// ---- what is to be committed, and when
+
+void Store::Remove(Member* member) {
+  std::lock_guard committing(commit_mutex_);
+  std::lock_guard lock(mutex_);
+  std::erase_if(dirty_, [member](const Dirty& dirty) { return dirty.member == member; });
+}
+
+void Store::Changed(Member* member, Urgency urgency, uint64_t events, uint64_t bytes) {
+  bool wake = false;
+  {
+    std::lock_guard lock(mutex_);
+    const auto known = std::find_if(dirty_.begin(), dirty_.end(),
+                                    [member](const Dirty& d) { return d.member == member; });
+    if (known == dirty_.end()) {
+      dirty_.push_back({member, events, bytes});
+    } else {
+      known->events += events;
+      known->bytes += bytes;
+    }
+    waiting_events_ += events;
+    waiting_bytes_ += bytes;
+    const TimePoint due =
+        clock_->Now() + (urgency == Urgency::kNow ? options_.commit.interval : kSoon);
+    const TimePoint before = Due();
+    due_ = std::min(due_, due);
+    wake = Due() < before;
+  }
+  if (wake) signal_.Notify();
+}
+
+TimePoint Store::Due() const {
+  if (dirty_.empty() || state_.kind == StoreState::Kind::kFailed) return TimePoint::max();
+  const bool enough = waiting_events_ >= options_.commit.events ||
+                      waiting_bytes_ >= options_.commit.bytes || flush_ || stopping_;
+  return std::max(enough ? TimePoint::min() : due_, retry_at_);
+}
+
+void Store::Run() {
+  for (;;) {
+    const Signal::Ticket ticket = signal_.Take();
+    TimePoint due;
+    bool stopping;
+    {
+      std::lock_guard lock(mutex_);
+      due = Due();
+      stopping = stopping_;
+    }
+    if (due <= clock_->Now() || (stopping && due != TimePoint::max())) {
+      CommitDirty();
+      std::lock_guard lock(mutex_);
+      if (!stopping || last_round_good_) continue;
+      return;  // there is still no room
+    }
+    if (stopping) return;
+    signal_.WaitPast(ticket, due);
+  }
+}
+
+void Store::CommitNow() {
+  {
+    std::lock_guard lock(mutex_);
+    if (dirty_.empty()) return;
+  }
+  CommitDirty();
+}
+
+bool Store::Flush(TimePoint deadline) {
+  std::unique_lock lock(mutex_);
+  // What is being committed now may have been taken before the latest announcement.
+  const uint64_t target = rounds_begun_ + (dirty_.empty() ? 0 : 1);
+  if (!dirty_.empty()) flush_ = true;
+  lock.unlock();
+  signal_.Notify();
+  lock.lock();
+  while (rounds_ended_ < target && state_.kind != StoreState::Kind::kFailed) {
+    if (deadline == TimePoint::max()) {
+      ended_.wait(lock);
+    } else if (ended_.wait_until(lock, deadline) == std::cv_status::timeout) {
+      return rounds_ended_ >= target && last_round_good_;
+    }
+  }
+  return last_round_good_ && state_.kind != StoreState::Kind::kFailed;
+}
+
+// ---- committing
+
+void Store::CommitDirty() {
+  std::lock_guard committing(commit_mutex_);
+  std::vector<Dirty> dirty;
+  {
+    std::lock_guard lock(mutex_);
+    dirty.swap(dirty_);
+    waiting_events_ = waiting_bytes_ = 0;
+    due_ = TimePoint::max();
+    flush_ = false;
+    ++rounds_begun_;
+  }
+  auto done = CommitTogether(dirty, Member::Part::kAll);
+  const bool no_room = !done && done.error().code == Code::kRetry;
+  if (no_room) {
+    const auto rest = CommitTogether(dirty, Member::Part::kWithoutEvents);
+    if (!rest && rest.error().code != Code::kRetry) done = rest;
+  }
+  if (done) {
+    SetState(StoreState::Kind::kGood, "");
+  } else {
+    SetState(no_room && done.error().code == Code::kRetry ? StoreState::Kind::kNoRoom
+                                                          : StoreState::Kind::kFailed,
+             done.error().message);
+  }
+  {
+    std::lock_guard lock(mutex_);
+    ++rounds_ended_;
+    last_round_good_ = done.has_value();
+    retry_at_ = no_room ? clock_->Now() + kRetryInterval : TimePoint{};
+    if (no_room) {
+      for (const Dirty& d : dirty) {
+        const bool again = std::any_of(dirty_.begin(), dirty_.end(),
+                                       [&](const Dirty& o) { return o.member == d.member; });
+        if (!again) dirty_.push_back({d.member, 0, 0});
+      }
+      due_ = retry_at_;
+    }
+  }
+  ended_.notify_all();
+}
+
+Result<void> Store::CommitTogether(const std::vector<Dirty>& dirty, Member::Part part) {
+  if (part == Member::Part::kAll) {
+    uint64_t bytes = 0;
+    for (const Dirty& d : dirty) bytes += d.bytes;
+    if (auto allocated = Allocate(bytes); !allocated) return allocated;
+  }
+  auto done = Transact([&](Transaction& transaction) -> Result<void> {
+    for (const Dirty& d : dirty) {
+      if (auto written = d.member->Write(transaction, part); !written) return written;
+    }
+    return {};
+  });
+  if (!done) return done;
+  for (const Dirty& d : dirty) d.member->Committed();
+  return {};
+}
+
+Result<void> Store::Apply(const std::function<Result<void>(Transaction&)>& f) {
+  std::lock_guard committing(commit_mutex_);
+  if (state().kind == StoreState::Kind::kFailed) return Fail(Code::kFatal, state().reason);
+  auto done = Transact(f);
+  if (!done && done.error().code == Code::kFatal)
+    SetState(StoreState::Kind::kFailed, done.error().message);
+  return done;
+}
+
+Result<void> Store::Transact(const std::function<Result<void>(Transaction&)>& f) {
+  const TimePoint began = clock_->Now();
+  Transaction transaction;
+  if (auto begun = transaction.Begin(environment_, Transaction::Mode::kWrite); !begun) return begun;
+  if (auto written = f(transaction); !written) return written;
+  const uint64_t number = transaction.number();
+  if (auto committed = transaction.Commit(); !committed) return committed;
+  // The seal is one more guard, so that a fault of it is no fault of the commit.
+  if (const auto sealed = seal_.Write({format_.store_id, number, false}, false); !sealed)
+    log::Warn(kMe, sealed.error().message);
+  std::lock_guard lock(mutex_);
+  ++stats_.commits;
+  stats_.last_commit = clock_->Now() - began;
+  return {};
+}
+
+Result<void> Store::Allocate(uint64_t bytes) {
+  // Values fill their pages only in part, and pages of the tree are copied.
+  const uint64_t needed = bytes + bytes / 2 + kHeadroom;
+  const uint64_t wanted = environment_.used_bytes() + needed;
+  if (wanted > environment_.map_bytes() && FreeBytes() < needed) {
+    return Fail(Code::kRetry, "the store in " + directory() + " holds as much as its queues may; " +
+                                  "it takes more once the sinks have caught up");
+  }
+  if (wanted <= allocated_ || wanted > environment_.map_bytes()) return {};
+  const int fd = environment_.fd();
+  const uint64_t rounded = (wanted / kAllocateStep + 1) * kAllocateStep;
+  for (const uint64_t end : {rounded, wanted}) {
+    const auto from = static_cast<off_t>(allocated_);
+    if (fallocate(fd, 0, from, static_cast<off_t>(end) - from) == 0) {
+      allocated_ = end;
+      return {};
+    }
+    if (errno == EOPNOTSUPP || errno == ENOSYS) return {};  // the commit itself will tell
+    if (errno != ENOSPC && errno != EDQUOT && errno != EFBIG && errno != EROFS)
+      return Fail(Code::kFatal, SystemText("setting disk space aside in " + directory()));
+  }
+  if (FreeBytes() >= needed) return {};
+  return Fail(Code::kRetry, SystemText("no room for more events in " + directory()) +
+                                "; free some disk space there, or let the sinks catch up");
+}
+
+uint64_t Store::FreeBytes() const {
+  Transaction transaction;
+  if (!transaction.Begin(environment_, Transaction::Mode::kRead)) return 0;
+  return transaction.FreePages() * environment_.page_bytes();
+}
+
+void Store::SetState(StoreState::Kind kind, std::string reason) {
+  bool failed = false;
+  {
+    std::lock_guard lock(mutex_);
+    if (state_.kind == kind || state_.kind == StoreState::Kind::kFailed) return;
+    state_ = {kind, reason};
+    failed = kind == StoreState::Kind::kFailed;
+  }
+  switch (kind) {
+    case StoreState::Kind::kGood:
+      log::Info(kMe, "there is room again");
+      break;
+    case StoreState::Kind::kNoRoom:
+      log::Warn(kMe, reason + "; events that are not stored yet wait, and so do their sources");
+      break;
+    case StoreState::Kind::kFailed:
+      log::LogError(kMe, reason + "; nothing more is stored from here on");
+      break;
+  }
+  if (failed) ended_.notify_all();
+  if (failed && on_failed_) on_failed_();
+}
+
+StoreState Store::state() const {
+  std::lock_guard lock(mutex_);
+  return state_;
+}
+
+StoreStats Store::stats() const {
+  StoreStats out;
+  {
+    std::lock_guard lock(mutex_);
+    out = stats_;
+  }
+  out.used_bytes = environment_.used_bytes();
+  out.map_bytes = environment_.map_bytes();
+  return out;
+}
+
+}  // namespace penstock::store

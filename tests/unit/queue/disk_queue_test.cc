@@ -1,0 +1,519 @@
+#include "queue/disk_queue.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fakes/fake_clock.h"
+#include "fakes/fake_events.h"
+#include "fakes/temp_dir.h"
+
+namespace penstock::queue {
+namespace {
+
+using fakes::FakeBatch;
+using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+
+constexpr Nanoseconds kTry{0};
+
+std::vector<std::string> Payloads(const ReadResult& result) {
+  std::vector<std::string> out;
+  for (const Run& run : result.runs)
+    for (uint64_t offset = run.begin; offset < run.end; ++offset)
+      out.emplace_back(run.block->at(offset).payload);
+  return out;
+}
+
+std::vector<std::string> Numbers(uint64_t first, size_t n) {
+  std::vector<std::string> out;
+  for (uint64_t i = first; i < first + n; ++i) out.push_back(std::to_string(i));
+  return out;
+}
+
+// A store that commits only when told to, and queues in it.
+class DiskQueueTest : public testing::Test {
+ protected:
+  DiskQueueTest() { OpenStore(); }
+  ~DiskQueueTest() override {
+    queues_.clear();
+    store_.reset();
+    EXPECT_EQ(budget_.used(), 0u);
+    EXPECT_EQ(lender_.released.load(), lender_.lent.load());
+  }
+
+  void OpenStore() {
+    auto lock = store::Lock::Take(dir_.path() + "/store");
+    ASSERT_TRUE(lock) << lock.error().message;
+    store::Store::Options options;
+    options.thread = false;
+    auto opened = store::Store::Open(std::move(*lock), options, &clock_);
+    ASSERT_TRUE(opened) << opened.error().message;
+    store_ = std::move(*opened);
+  }
+  // As after a kill: what was not committed is gone.
+  void Crash() {
+    queues_.clear();
+    store_.reset();
+    acks_.clear();
+    OpenStore();
+  }
+  DiskQueue& Open(const std::string& name = "orders", Limits limits = Big()) {
+    auto queue = DiskQueue::Open(store_.get(), name, limits, &budget_, 0, &clock_,
+                                 [this](const uint64_t* tokens, size_t n) {
+                                   acks_.insert(acks_.end(), tokens, tokens + n);
+                                 });
+    EXPECT_TRUE(queue) << queue.error().message;
+    queues_.push_back(*queue);
+    return **queue;
+  }
+  static Limits Big() { return {1 << 20, 1 << 30, WhenFull::kBlock}; }
+  Reader Add(DiskQueue& queue, const std::string& name = "bus", Start start = Start::kOldest) {
+    return queue.AddReader(name, start, wake_);
+  }
+  // Events "FIRST".."FIRST+n-1" with ack tokens of the same number; how many were taken.
+  size_t Append(DiskQueue& queue, uint64_t first, size_t n,
+                penstock_status expected = PENSTOCK_OK) {
+    FakeBatch batch(&lender_);
+    for (size_t i = 0; i < n; ++i) batch.Add(std::to_string(first + i), first + i);
+    size_t accepted = 0;
+    EXPECT_EQ(batch.AppendTo(queue, &accepted, kTry), expected);
+    return accepted;
+  }
+  void AppendSized(DiskQueue& queue, size_t payload_bytes) {
+    FakeBatch batch(&lender_);
+    batch.Add(std::string(payload_bytes, 'x'));
+    size_t accepted = 0;
+    EXPECT_EQ(batch.AppendTo(queue, &accepted, kTry), PENSTOCK_OK);
+  }
+  static std::vector<std::string> ReadFrom(DiskQueue& queue, ReaderId reader, uint64_t offset) {
+    std::vector<std::string> out;
+    for (;;) {
+      const ReadResult result = queue.Read(reader, offset, ~0ull, ~0ull);
+      if (result.runs.empty()) return out;
+      for (std::string& payload : Payloads(result)) out.push_back(std::move(payload));
+      offset = result.end;
+    }
+  }
+  static Progress To(uint64_t settled, uint64_t delivered) {
+    Progress progress{settled, settled, {}};
+    progress.counters.delivered = delivered;
+    return progress;
+  }
+  size_t Chunks() {
+    size_t n = 0;
+    EXPECT_TRUE(store_->Read([&](const store::Transaction& transaction) {
+      return transaction.ForEach("E", [&](const store::KeyValue&) { return ++n > 0; });
+    }));
+    return n;
+  }
+
+  fakes::TempDir dir_;
+  fakes::FakeClock clock_;
+  MemoryBudget budget_{64 << 20};
+  fakes::Lender lender_;
+  std::shared_ptr<Signal> wake_ = std::make_shared<Signal>();
+  std::vector<uint64_t> acks_;
+  std::unique_ptr<store::Store> store_;
+  std::vector<std::shared_ptr<DiskQueue>> queues_;
+};
+
+TEST_F(DiskQueueTest, ShowsAndAcknowledgesEventsOnlyOnceTheyAreStored) {
+  DiskQueue& queue = Open();
+  const Reader reader = Add(queue);
+  Append(queue, 0, 3);
+  EXPECT_EQ(queue.end(), 0u);
+  EXPECT_THAT(ReadFrom(queue, reader.id, 0), IsEmpty());
+  EXPECT_THAT(acks_, IsEmpty());
+  const Signal::Ticket ticket = wake_->Take();
+  store_->CommitNow();
+  EXPECT_NE(wake_->Take(), ticket);
+  EXPECT_EQ(queue.end(), 3u);
+  EXPECT_THAT(ReadFrom(queue, reader.id, 0), ElementsAre("0", "1", "2"));
+  EXPECT_THAT(acks_, ElementsAre(0, 1, 2));
+}
+
+TEST_F(DiskQueueTest, KeepsWhatWasStoredAndItsIdsOverACrash) {
+  uint64_t id = 0;
+  {
+    DiskQueue& queue = Open();
+    Add(queue);
+    id = queue.id();
+    Append(queue, 0, 5);
+    store_->CommitNow();
+    Append(queue, 5, 5);  // never stored
+  }
+  Crash();
+  DiskQueue& queue = Open();
+  const Reader reader = Add(queue);
+  EXPECT_EQ(queue.id(), id);
+  EXPECT_EQ(queue.end(), 5u);
+  EXPECT_THAT(ReadFrom(queue, reader.id, 0), ElementsAre("0", "1", "2", "3", "4"));
+  Append(queue, 100, 1);
+  store_->CommitNow();
+  EXPECT_THAT(ReadFrom(queue, reader.id, 4), ElementsAre("4", "100"));
+}
+
+TEST_F(DiskQueueTest, KeepsAllOfAnEventOverACrash) {
+  {
+    DiskQueue& queue = Open();
+    Add(queue);
+    FakeBatch batch(&lender_);
+    batch.Add(std::string("pay\0load", 8));
+    penstock_event& event = batch.back();
+    const penstock_kv attributes[] = {{batch.Keep("traceparent"), batch.Keep("00-1")},
+                                      {batch.Keep("empty"), batch.Keep("")}};
+    event.subject = batch.Keep("created");
+    event.id = batch.Keep("my-id");
+    event.type = batch.Keep("t");
+    event.content_type = batch.Keep("application/json");
+    event.attributes = attributes;
+    event.n_attributes = 2;
+    event.time_ns = 12345;
+    size_t accepted = 0;
+    batch.AppendTo(queue, &accepted, kTry);
+    Append(queue, 1, 1);
+    store_->CommitNow();
+  }
+  Crash();
+  DiskQueue& queue = Open();
+  const ReadResult result = queue.Read(Add(queue).id, 0, ~0ull, ~0ull);
+  ASSERT_EQ(result.end, 2u);
+  const event::Event& event = result.runs.at(0).block->at(0);
+  EXPECT_EQ(event.payload, std::string("pay\0load", 8));
+  EXPECT_EQ(event.subject, "created");
+  EXPECT_EQ(event.id, "my-id");
+  EXPECT_EQ(event.type, "t");
+  EXPECT_EQ(event.content_type, "application/json");
+  EXPECT_EQ(event.time_ns, 12345);
+  ASSERT_EQ(event.attributes.size(), 2u);
+  EXPECT_EQ(std::string(event.attributes[0].key.ptr, event.attributes[0].key.len), "traceparent");
+  EXPECT_EQ(std::string(event.attributes[0].value.ptr, event.attributes[0].value.len), "00-1");
+  EXPECT_EQ(event.attributes[1].value.len, 0u);
+  EXPECT_EQ(result.runs[0].block->at(1).payload, "1");
+  EXPECT_EQ(result.runs[0].block->at(1).attributes.size(), 0u);
+}
+
+TEST_F(DiskQueueTest, ResumesEachReaderWithItsCounters) {
+  {
+    DiskQueue& queue = Open();
+    const Reader fast = Add(queue, "fast"), slow = Add(queue, "slow");
+    Append(queue, 0, 10);
+    store_->CommitNow();
+    Progress progress = To(8, 5);
+    progress.counters.dropped[static_cast<size_t>(DropReason::kRejected)] = 3;
+    queue.Release(fast.id, progress);
+    queue.Release(slow.id, To(2, 2));
+    store_->CommitNow();
+    queue.Release(slow.id, To(9, 9));  // never stored
+  }
+  Crash();
+  DiskQueue& queue = Open();
+  EXPECT_THAT(queue.Absent(), ElementsAre(Pair("fast", 2), Pair("slow", 8)));
+  const Reader fast = Add(queue, "fast"), slow = Add(queue, "slow");
+  EXPECT_EQ(fast.settled, 8u);
+  EXPECT_EQ(fast.start, 0u);
+  EXPECT_EQ(fast.counters.delivered, 5u);
+  EXPECT_EQ(fast.counters.dropped[static_cast<size_t>(DropReason::kRejected)], 3u);
+  EXPECT_EQ(slow.settled, 2u);
+  EXPECT_EQ(queue.begin(), 2u);
+  EXPECT_THAT(ReadFrom(queue, slow.id, slow.settled), testing::ElementsAreArray(Numbers(2, 8)));
+  EXPECT_THAT(queue.Absent(), IsEmpty());
+}
+
+TEST_F(DiskQueueTest, ANewReaderStartsAtTheEndOrAtTheOldestEvent) {
+  {
+    DiskQueue& queue = Open();
+    Add(queue);
+    Append(queue, 0, 4);
+    store_->CommitNow();
+  }
+  Crash();
+  DiskQueue& queue = Open();
+  EXPECT_EQ(Add(queue, "late", Start::kNew).settled, 4u);
+  EXPECT_EQ(Add(queue, "all", Start::kOldest).settled, 0u);
+}
+
+TEST_F(DiskQueueTest, DeletesWhatEveryReaderHasSettledInTheSameCommit) {
+  DiskQueue& queue = Open();
+  const Reader a = Add(queue, "a"), b = Add(queue, "b");
+  for (int i = 0; i < 10; ++i) {
+    Append(queue, static_cast<uint64_t>(i), 1);
+    store_->CommitNow();
+  }
+  EXPECT_EQ(Chunks(), 10u);
+  queue.Release(a.id, To(10, 10));
+  store_->CommitNow();
+  EXPECT_EQ(Chunks(), 10u);
+  queue.Release(b.id, To(7, 7));
+  store_->CommitNow();
+  EXPECT_EQ(Chunks(), 3u);
+  EXPECT_EQ(queue.stats().events, 3u);
+}
+
+TEST_F(DiskQueueTest, NeverUsesAnOffsetTwiceWhenItIsEmptied) {
+  {
+    DiskQueue& queue = Open();
+    const Reader reader = Add(queue);
+    Append(queue, 0, 5);
+    store_->CommitNow();
+    queue.Release(reader.id, To(5, 5));
+    store_->CommitNow();
+    EXPECT_EQ(Chunks(), 0u);
+  }
+  Crash();
+  DiskQueue& queue = Open();
+  EXPECT_EQ(queue.end(), 5u);
+  const Reader reader = Add(queue);
+  Append(queue, 5, 1);
+  store_->CommitNow();
+  EXPECT_THAT(ReadFrom(queue, reader.id, 5), ElementsAre("5"));
+}
+
+TEST_F(DiskQueueTest, ReadsBackFromTheStoreWhatHasLeftMemory) {
+  {
+    DiskQueue& queue = Open();
+    Add(queue);
+    for (uint64_t i = 0; i < 30; ++i) {
+      Append(queue, i * 100, 100);
+      if (i % 3 == 2) store_->CommitNow();
+    }
+  }
+  Crash();  // leaves nothing in memory
+  DiskQueue& queue = Open();
+  const Reader reader = Add(queue);
+  Append(queue, 3000, 10);
+  store_->CommitNow();
+  EXPECT_THAT(ReadFrom(queue, reader.id, 0), testing::ElementsAreArray(Numbers(0, 3010)));
+  // In small steps, from the middle of a chunk, and over the border to what is in memory.
+  uint64_t offset = 1234;
+  while (offset < 3010) {
+    const ReadResult result = queue.Read(reader.id, offset, 7, ~0ull);
+    ASSERT_EQ(result.begin, offset);
+    ASSERT_GT(result.end, offset);
+    ASSERT_LE(result.end, offset + 7);
+    EXPECT_EQ(Payloads(result).front(), std::to_string(offset));
+    offset = result.end;
+  }
+}
+
+TEST_F(DiskQueueTest, CutsACommitIntoChunksAndKeepsLargeEventsWhole) {
+  DiskQueue& queue = Open();
+  const Reader reader = Add(queue);
+  for (const size_t size : {30'000, 30'000, 30'000, 200'000, 10, 10}) AppendSized(queue, size);
+  store_->CommitNow();
+  EXPECT_EQ(Chunks(), 4u);
+  Crash();
+  DiskQueue& again = Open();
+  std::vector<size_t> sizes;
+  for (const std::string& payload : ReadFrom(again, Add(again).id, 0))
+    sizes.push_back(payload.size());
+  EXPECT_THAT(sizes, ElementsAre(30'000, 30'000, 30'000, 200'000, 10, 10));
+  (void)reader;
+}
+
+TEST_F(DiskQueueTest, BlocksAtItsBoundsUntilASettledCommitMakesRoom) {
+  DiskQueue& queue = Open("orders", {3, 1 << 30, WhenFull::kBlock});
+  const Reader reader = Add(queue);
+  EXPECT_EQ(Append(queue, 0, 5, PENSTOCK_AGAIN), 3u);
+  store_->CommitNow();
+  queue.Release(reader.id, To(2, 2));
+  EXPECT_EQ(Append(queue, 3, 1, PENSTOCK_AGAIN), 0u) << "a crash would bring them back";
+  store_->CommitNow();
+  EXPECT_EQ(Append(queue, 3, 3, PENSTOCK_AGAIN), 2u);
+}
+
+TEST_F(DiskQueueTest, BoundsBytesAsTheyLieInTheStore) {
+  const uint64_t each = store::kRecordHeadBytes + 1000;
+  DiskQueue& queue = Open("orders", {1 << 20, 4 * each, WhenFull::kDropNewest});
+  Add(queue);
+  for (int i = 0; i < 6; ++i) AppendSized(queue, 1000);
+  store_->CommitNow();
+  EXPECT_EQ(queue.end(), 4u);
+  EXPECT_EQ(queue.stats().bytes, 4 * each);
+  EXPECT_EQ(queue.stats().dropped_newest, 2u);
+}
+
+TEST_F(DiskQueueTest, KeepsTheCountOfDroppedNewestOverACrash) {
+  {
+    DiskQueue& queue = Open("orders", {2, 1 << 30, WhenFull::kDropNewest});
+    Add(queue);
+    EXPECT_EQ(Append(queue, 0, 5), 5u);
+    EXPECT_THAT(acks_, ElementsAre(2, 3, 4)) << "dropped by the user's choice";
+    store_->CommitNow();
+  }
+  Crash();
+  DiskQueue& queue = Open("orders", {2, 1 << 30, WhenFull::kDropNewest});
+  EXPECT_EQ(queue.stats().dropped_newest, 3u);
+  EXPECT_EQ(Add(queue).dropped_newest_before, 0u);
+  EXPECT_EQ(Add(queue, "late").dropped_newest_before, 3u);
+}
+
+TEST_F(DiskQueueTest, DropsTheOldestChunkAndTellsTheReader) {
+  DiskQueue& queue = Open("orders", {4, 1 << 30, WhenFull::kDropOldest});
+  const Reader reader = Add(queue);
+  for (uint64_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(Append(queue, i, 1), 1u);
+    store_->CommitNow();
+  }
+  const ReadResult result = queue.Read(reader.id, 0, ~0ull, ~0ull);
+  EXPECT_EQ(result.begin, 2u);
+  EXPECT_EQ(result.skipped, DropReason::kWhenFull);
+  EXPECT_EQ(Chunks(), 4u);
+  Crash();
+  DiskQueue& again = Open("orders", {4, 1 << 30, WhenFull::kDropOldest});
+  const Reader resumed = Add(again);
+  EXPECT_EQ(resumed.settled, 0u);
+  EXPECT_EQ(again.Read(resumed.id, 0, ~0ull, ~0ull).begin, 2u);
+}
+
+TEST_F(DiskQueueTest, SkipsAHoleAndSaysThatItWasCorrupted) {
+  {
+    DiskQueue& queue = Open();
+    Add(queue);
+    for (uint64_t i = 0; i < 6; ++i) {
+      Append(queue, i, 1);
+      store_->CommitNow();
+    }
+    ASSERT_TRUE(store_->Apply([](store::Transaction& transaction) -> Result<void> {
+      for (const uint64_t offset : {2, 3, 5}) {
+        if (auto done = transaction.Delete(store::ChunkKey(0, offset)); !done)
+          return tl::unexpected(done.error());
+      }
+      return {};
+    }));
+  }
+  Crash();
+  DiskQueue& queue = Open();
+  const Reader reader = Add(queue);
+  EXPECT_EQ(queue.end(), 6u);
+  EXPECT_THAT(Payloads(queue.Read(reader.id, 0, 2, ~0ull)), ElementsAre("0"));
+  ReadResult result = queue.Read(reader.id, 2, ~0ull, ~0ull);
+  EXPECT_EQ(result.begin, 4u);
+  EXPECT_EQ(result.skipped, DropReason::kCorrupted);
+  EXPECT_THAT(Payloads(result), ElementsAre("4"));
+  result = queue.Read(reader.id, 5, ~0ull, ~0ull);
+  EXPECT_EQ(result.begin, 6u);
+  EXPECT_EQ(result.skipped, DropReason::kCorrupted);
+  EXPECT_THAT(result.runs, IsEmpty());
+}
+
+TEST_F(DiskQueueTest, HoldsBackASourceThatIsFasterThanTheDisk) {
+  DiskQueue& queue = Open();
+  Add(queue);
+  size_t taken = 0;
+  penstock_status status = PENSTOCK_OK;
+  while (status == PENSTOCK_OK) {
+    FakeBatch batch(&lender_);
+    batch.Add(std::string(100'000, 'x'));
+    size_t accepted = 0;
+    status = batch.AppendTo(queue, &accepted, kTry);
+    taken += accepted;
+  }
+  EXPECT_EQ(status, PENSTOCK_AGAIN);
+  EXPECT_EQ(taken, 2 * store_->commit_limits().bytes / 100'040);
+  store_->CommitNow();
+  AppendSized(queue, 100'000);
+}
+
+TEST_F(DiskQueueTest, WithinBoundFindsThePlaceOnDiskAsWellAsInMemory) {
+  DiskQueue& queue = Open();
+  Add(queue);
+  const uint64_t each = store::kRecordHeadBytes + 1;
+  for (uint64_t i = 0; i < 8; ++i) {
+    Append(queue, i, 1);
+    store_->CommitNow();
+    clock_.Advance(seconds(1));
+  }
+  for (const bool crashed : {false, true}) {
+    DiskQueue* q = &queue;
+    if (crashed) {
+      Crash();
+      q = &Open();
+      Add(*q);
+    }
+    EXPECT_EQ(q->WithinBound(0, 3, 0, Nanoseconds(0)), 5u);
+    EXPECT_EQ(q->WithinBound(6, 3, 0, Nanoseconds(0)), 6u);
+    EXPECT_EQ(q->WithinBound(0, 0, 2 * each, Nanoseconds(0)), 6u);
+    EXPECT_EQ(q->WithinBound(0, 0, 1, Nanoseconds(0)), 7u) << "the newest is never too large";
+    EXPECT_EQ(q->WithinBound(0, 0, 0, seconds(3)), 5u);
+    EXPECT_EQ(q->WithinBound(0, 0, 0, Nanoseconds(1)), 8u);
+  }
+}
+
+TEST_F(DiskQueueTest, QueuesShareACommit) {
+  for (int i = 0; i < 20; ++i) {
+    DiskQueue& queue = Open("q" + std::to_string(i));
+    Add(queue);
+  }
+  store_->CommitNow();
+  const uint64_t before = store_->stats().commits;
+  for (const auto& queue : queues_) Append(*queue, 0, 3);
+  store_->CommitNow();
+  EXPECT_EQ(store_->stats().commits, before + 1);
+  for (const auto& queue : queues_) EXPECT_EQ(queue->end(), 3u);
+}
+
+TEST_F(DiskQueueTest, TheFileStaysFlatBesideADeadReader) {
+  DiskQueue& dead = Open("dead");
+  Add(dead);
+  DiskQueue& busy = Open("busy");
+  const Reader reader = Add(busy);
+  const auto append_kilobytes = [&](DiskQueue& queue) {
+    for (int i = 0; i < 8; ++i) AppendSized(queue, 1000 + static_cast<size_t>(i) * 300);
+  };
+  uint64_t settled = 0, early = 0;
+  for (int round = 0; round < 3000; ++round) {
+    if (round < 100) append_kilobytes(dead);
+    append_kilobytes(busy);
+    store_->CommitNow();
+    if (round >= 20) settled += 8;
+    busy.Release(reader.id, To(settled, settled));
+    if (round == 400) early = store_->stats().used_bytes;
+  }
+  EXPECT_EQ(dead.stats().events, 800u);
+  EXPECT_LE(store_->stats().used_bytes, early + early / 10);
+}
+
+TEST_F(DiskQueueTest, AFullDiskHoldsEventsBackAndLosesNothing) {
+  queues_.clear();
+  store_.reset();
+  store::Store::Options options;
+  options.thread = false;
+  options.map_bytes = 1 << 20;  // the store adds what it has to have at least
+  auto lock = store::Lock::Take(dir_.path() + "/store");
+  auto opened = store::Store::Open(std::move(*lock), options, &clock_);
+  ASSERT_TRUE(opened);
+  store_ = std::move(*opened);
+  DiskQueue& queue = Open();
+  const Reader reader = Add(queue);
+  size_t taken = 0;
+  // Fill until the store takes no more.
+  while (store_->state().kind == store::StoreState::Kind::kGood) {
+    FakeBatch batch(&lender_);
+    batch.Add(std::string(50'000, 'x'));
+    size_t accepted = 0;
+    batch.AppendTo(queue, &accepted, kTry);
+    taken += accepted;
+    store_->CommitNow();
+    ASSERT_LT(taken, 100'000u);
+  }
+  const uint64_t stored = queue.end();
+  EXPECT_EQ(store_->state().kind, store::StoreState::Kind::kNoRoom);
+  EXPECT_EQ(stored, taken - 1);
+  // Cursors still move, and what they free makes room.
+  queue.Release(reader.id, To(stored / 2, stored / 2));
+  // LMDB uses pages again in the second commit after the one that freed them.
+  for (int i = 0; i < 3; ++i) store_->CommitNow();
+  EXPECT_EQ(store_->state().kind, store::StoreState::Kind::kGood) << store_->state().reason;
+  EXPECT_EQ(queue.end(), taken);
+}
+
+}  // namespace
+}  // namespace penstock::queue
