@@ -14,6 +14,7 @@ namespace penstock_faults {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 // Images are many and short-lived: in memory, where there is such a place.
@@ -44,13 +45,17 @@ class CrashToolsTest : public ::testing::Test {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
 
-  void Record(const std::string& flaw, int transactions = 150) {
+  // Runs a program whose first argument is the recorded directory.
+  void Preload(const std::string& program, const std::string& more) {
     const std::string dir = directory_.string();
     ASSERT_EQ(Run("LD_PRELOAD=" RECORDER " PENSTOCK_RECORD_DIR=" + dir +
-                  "/root PENSTOCK_RECORD_LOG=" + dir + "/log " STANDIN_WRITER " " + dir + "/root " +
-                  std::to_string(transactions) + " " + flaw),
+                  "/root PENSTOCK_RECORD_LOG=" + dir + "/log PENSTOCK_RECORD_MARK=" + dir +
+                  "/marks " + program + " " + dir + "/root " + more),
               0)
         << output_;
+  }
+  void Record(const std::string& flaw, int transactions = 150) {
+    Preload(STANDIN_WRITER, std::to_string(transactions) + " " + flaw);
   }
   int Verify() {
     return Run(CRASH_IMAGES " verify " + (directory_ / "log").string() + " " +
@@ -116,6 +121,24 @@ TEST_F(CrashToolsTest, FindsWhatTheRecorderDidNotSee) {
   std::ofstream(data, std::ios::in | std::ios::out).seekp(5000) << "x";
   EXPECT_EQ(Verify(), 1);
   EXPECT_THAT(output_, HasSubstr("store/data.mdb: "));
+}
+
+TEST_F(CrashToolsTest, TheRecorderSeesEveryWayToWrite) {
+  for (int seed = 1; seed <= 4; ++seed) {
+    ASSERT_NO_FATAL_FAILURE(Preload(SCRIBBLER, std::to_string(seed) + " 500"));
+    ASSERT_EQ(Verify(), 0) << "after run " << seed << ": " << output_;
+  }
+  EXPECT_EQ(Run("ls -R " + (directory_ / "root").string()), 0);
+  EXPECT_THAT(output_, HasSubstr("f1")) << "it did write";
+}
+
+TEST_F(CrashToolsTest, WhatIsWrittenToTheMarkIsAtItsPlaceInTheLog) {
+  const std::string dir = directory_.string();
+  ASSERT_NO_FATAL_FAILURE(Preload("sh -c 'mkdir $1/a; echo one >>" + dir + "/marks; rmdir $1/a; " +
+                                      "echo two >>" + dir + "/marks' sh",
+                                  ""));
+  ASSERT_EQ(Run(CRASH_IMAGES " list " + dir + "/log"), 0);
+  EXPECT_THAT(output_, ContainsRegex("mkdir(.|\n)*mark(.|\n)*one(.|\n)*rmdir(.|\n)*two"));
 }
 
 TEST_F(CrashToolsTest, ReplaysOneImage) {

@@ -298,6 +298,8 @@ void Disk::Open(const Record& record) {
 void Disk::Rename(const Record& record) {
   const auto [from, to] = SplitPath(record.path);
   const Id id = ids_.at(record.head.inode);
+  const auto target = names_.find(std::string(to));
+  if (target != names_.end() && target->second == id) return;  // POSIX: both names stay
   if (record.head.kind == RECORD_LINK)
     AddName(NameChange::kAdd, "", std::string(to), id);
   else
