@@ -32,6 +32,7 @@ constexpr Common kSourceCommon[] = {
     {"event_type", "The CloudEvents type of events that bring none. Default: the plugin's id."},
     {"metadata", "A table of names and texts that go with every event."},
     {"queue", "A table: storage, max_events, max_bytes, when_full."},
+    {"dead_letters", "A table: max_events, max_bytes, when_full."},
 };
 constexpr Common kSinkCommon[] = {
     {"from", "The sources that it reads, as [\"orders\"], or [\"*\"] for all. Required."},
@@ -41,7 +42,10 @@ constexpr Common kSinkCommon[] = {
     {"when_behind", "hold (default) or skip."},
     {"max_behind", "A table: events, bytes, age. How far it may fall behind before it skips."},
     {"max_in_flight", "A table: events, bytes. What may be under way to the bus at once."},
-    {"retry", "A table: initial, max. The pause before an event is sent again."},
+    {"retry",
+     "A table: initial, max, limit. The pause before an event is sent again, and for how "
+     "long."},
+    {"start", "new (default) or oldest: where a sink begins that a queue does not know."},
 };
 
 std::span<const Common> CommonOptions(uint32_t kind) {

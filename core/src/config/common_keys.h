@@ -7,10 +7,10 @@
 
 namespace penstock::config {
 
-inline constexpr std::array<std::string_view, 6> kSourceKeys{
-    "plugin", "event_source", "event_name", "event_type", "metadata", "queue"};
-inline constexpr std::array<std::string_view, 9> kSinkKeys{
+inline constexpr std::array<std::string_view, 7> kSourceKeys{
+    "plugin", "event_source", "event_name", "event_type", "metadata", "queue", "dead_letters"};
+inline constexpr std::array<std::string_view, 10> kSinkKeys{
     "plugin",      "from",       "format",        "headers", "order",
-    "when_behind", "max_behind", "max_in_flight", "retry"};
+    "when_behind", "max_behind", "max_in_flight", "retry",   "start"};
 
 }  // namespace penstock::config

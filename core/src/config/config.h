@@ -43,10 +43,18 @@ enum class Order { kRelaxed, kStrict };
 enum class LogFormat { kText, kJson };
 
 struct QueueConfig {
-  Storage storage = Storage::kMemory;  // disk: an error for now, "not in this version"
-  uint64_t max_events = 16384;
+  Storage storage = Storage::kMemory;
+  uint64_t max_events = 16384;  // defaults of a queue in memory; on disk: as many as fit, 1 GiB
   uint64_t max_bytes = 32ull << 20;
   WhenFull when_full = WhenFull::kBlock;
+};
+
+enum class LettersFull { kHold, kDropOldest };
+
+struct DeadLettersConfig {
+  uint64_t max_events = 100'000;
+  uint64_t max_bytes = 64ull << 20;
+  LettersFull when_full = LettersFull::kHold;
 };
 
 // A plugin's own keys of one table, still unchecked: they are bound to its option table once the
@@ -85,6 +93,7 @@ struct SourceConfig {
   // Sorted by key. Names are [a-z0-9]{1,20} unless only sinks of format argo or raw read it.
   std::vector<std::pair<std::string, std::string>> metadata;
   QueueConfig queue;
+  DeadLettersConfig dead_letters;
   std::shared_ptr<const RawOptions> raw;
 };
 
@@ -109,6 +118,9 @@ struct SinkConfig {
   uint64_t max_in_flight_bytes = 16ull << 20;
   std::chrono::nanoseconds retry_initial{std::chrono::milliseconds(100)};
   std::chrono::nanoseconds retry_max{std::chrono::seconds(10)};
+  uint64_t retry_limit_attempts = 0;            // 0: no limit
+  std::chrono::nanoseconds retry_limit_age{0};  // 0: no limit
+  bool start_oldest = false;                    // where a sink that is new to a queue begins
   std::shared_ptr<const RawOptions> raw;
 };
 
@@ -117,6 +129,11 @@ struct GatewayConfig {
   std::vector<std::string> plugin_dirs;  // searched in order, before the packaged directory
   std::chrono::nanoseconds shutdown_timeout{std::chrono::seconds(30)};
   uint64_t memory_limit = 256ull << 20;
+  std::string state_dir;  // absolute; default: systemd's state directory
+  // When a group commit of the store goes.
+  uint64_t commit_events = 8192;
+  uint64_t commit_bytes = 1ull << 20;
+  std::chrono::nanoseconds commit_interval{std::chrono::milliseconds(2)};
   // Where a running gateway is asked. Default: admin.sock in the unit's runtime directory
   // ($RUNTIME_DIRECTORY), else in /run/penstock. Empty: nowhere.
   std::string admin_socket;

@@ -21,11 +21,14 @@ namespace {
 using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
+using std::chrono::seconds;
 
 constexpr uint64_t kEventsMost = 1'000'000'000;
 constexpr uint64_t kBytesLeast = 1024;
 constexpr uint64_t kBytesMost = 1ull << 40u;
 constexpr uint64_t kMemoryLeast = 1ull << 20u;
+constexpr uint64_t kDiskLeast = 1ull << 20u;
+constexpr uint64_t kDiskDefault = 1ull << 30u;
 constexpr uint64_t kInFlightMost = 1'000'000;
 constexpr size_t kSourcesMost = 4096;
 constexpr size_t kSinksMost = 256;
@@ -40,6 +43,9 @@ constexpr std::pair<std::string_view, WhenFull> kWhenFull[] = {
     {"block", WhenFull::kBlock},
     {"drop_newest", WhenFull::kDropNewest},
     {"drop_oldest", WhenFull::kDropOldest}};
+constexpr std::pair<std::string_view, LettersFull> kLettersFull[] = {
+    {"hold", LettersFull::kHold}, {"drop_oldest", LettersFull::kDropOldest}};
+constexpr std::pair<std::string_view, bool> kStarts[] = {{"new", false}, {"oldest", true}};
 constexpr std::pair<std::string_view, WhenBehind> kWhenBehind[] = {{"hold", WhenBehind::kHold},
                                                                    {"skip", WhenBehind::kSkip}};
 constexpr std::pair<std::string_view, Order> kOrders[] = {{"relaxed", Order::kRelaxed},
@@ -65,11 +71,16 @@ std::string HostName() {
   return name;
 }
 
-std::string DefaultAdminSocket() {
-  const char* given = std::getenv("RUNTIME_DIRECTORY");  // by systemd; several are split by ':'
+// The first of the directories that systemd made for the unit, which are split by ':'.
+std::string UnitDirectory(const char* variable, std::string_view otherwise) {
+  const char* given = std::getenv(variable);
   std::string_view directory = given == nullptr ? "" : given;
   directory = directory.substr(0, directory.find(':'));
-  return Cat(directory.empty() ? "/run/penstock" : directory, "/admin.sock");
+  return std::string(directory.empty() ? otherwise : directory);
+}
+
+std::string DefaultAdminSocket() {
+  return UnitDirectory("RUNTIME_DIRECTORY", "/run/penstock") + "/admin.sock";
 }
 
 class Builder {
@@ -123,6 +134,8 @@ class Builder {
     }
     table.Duration("shutdown_timeout", nanoseconds(0), hours(24), &gateway.shutdown_timeout);
     table.Size("memory_limit", kMemoryLeast, kBytesMost, &gateway.memory_limit);
+    ReadStateDir(&table);
+    ReadCommit(table.Table("commit"));
     ReadAdminSocket(&table);
     TableReader log = table.Table("log");
     std::string_view level = gateway.log_level;
@@ -130,6 +143,24 @@ class Builder {
     gateway.log_level = level;
     log.Choice("format", kLogFormats, &gateway.log_format);
     log.RefuseUnknown();
+    table.RefuseUnknown();
+  }
+
+  void ReadStateDir(TableReader* table) {
+    std::string* dir = &config_.gateway.state_dir;
+    *dir = UnitDirectory("STATE_DIRECTORY", "/var/lib/penstock");
+    const Node* node = table->Find("state_dir");
+    if (node == nullptr) return;
+    std::string text;
+    table->Name("state_dir", &text);
+    if (!text.empty()) *dir = ResolvePath(node->where, text);
+  }
+
+  void ReadCommit(TableReader table) {
+    GatewayConfig& gateway = config_.gateway;
+    table.Integer("events", 1, kInFlightMost, &gateway.commit_events);
+    table.Size("bytes", kBytesLeast, kMemoryLeast << 10u, &gateway.commit_bytes);
+    table.Duration("interval", nanoseconds(0), seconds(1), &gateway.commit_interval);
     table.RefuseUnknown();
   }
 
@@ -220,6 +251,7 @@ class Builder {
     table.Name("event_type", &source.event_type);
     ReadMetadata(table.Table("metadata"), &source);
     ReadQueue(table.Table("queue"), &source.queue);
+    ReadDeadLetters(table.Table("dead_letters"), &source.dead_letters);
     source.raw = Raw(member, "sources");
     config_.sources.push_back(std::move(source));
   }
@@ -234,20 +266,28 @@ class Builder {
 
   void ReadQueue(TableReader table, QueueConfig* queue) {
     table.Choice("storage", kStorages, &queue->storage);
-    if (queue->storage == Storage::kDisk) {
-      table.Error(*table.Find("storage"), "storage",
-                  "disk queues are not in this version; use storage = \"memory\"");
+    const bool disk = queue->storage == Storage::kDisk;
+    if (disk) {
+      queue->max_events = kEventsMost;
+      queue->max_bytes = kDiskDefault;
     }
     table.Integer("max_events", 1, kEventsMost, &queue->max_events);
-    table.Size("max_bytes", kBytesLeast, kBytesMost, &queue->max_bytes);
+    table.Size("max_bytes", disk ? kDiskLeast : kBytesLeast, kBytesMost, &queue->max_bytes);
     table.Choice("when_full", kWhenFull, &queue->when_full);
     const Node* bytes = table.Find("max_bytes");
-    if (bytes != nullptr && queue->max_bytes > config_.gateway.memory_limit) {
+    if (!disk && bytes != nullptr && queue->max_bytes > config_.gateway.memory_limit) {
       findings_->Warning(bytes->where.ToPosition(),
                          Cat(table.PathOf("max_bytes"), ": ", FormatSize(queue->max_bytes),
                              " cannot be reached, gateway.memory_limit is ",
                              FormatSize(config_.gateway.memory_limit)));
     }
+    table.RefuseUnknown();
+  }
+
+  void ReadDeadLetters(TableReader table, DeadLettersConfig* letters) {
+    table.Integer("max_events", 1, kEventsMost, &letters->max_events);
+    table.Size("max_bytes", kDiskLeast, kBytesMost, &letters->max_bytes);
+    table.Choice("when_full", kLettersFull, &letters->when_full);
     table.RefuseUnknown();
   }
 
@@ -268,6 +308,7 @@ class Builder {
     in_flight.Size("bytes", kBytesLeast, kBytesMost, &sink.max_in_flight_bytes);
     in_flight.RefuseUnknown();
     ReadRetry(table.Table("retry"), &sink);
+    table.Choice("start", kStarts, &sink.start_oldest);
     sink.raw = Raw(member, "sinks");
     const bool plain = sink.format == event::Format::kArgo || sink.format == event::Format::kRaw;
     for (const std::string& name : sink.from) {
@@ -365,6 +406,13 @@ class Builder {
   void ReadRetry(TableReader table, SinkConfig* sink) {
     table.Duration("initial", milliseconds(1), hours(1), &sink->retry_initial);
     table.Duration("max", milliseconds(1), hours(24), &sink->retry_max);
+    // A number is a count of attempts, a text is an age.
+    const Node* limit = table.Find("limit");
+    if (limit != nullptr && limit->kind == Node::Kind::kString) {
+      table.Duration("limit", milliseconds(100), hours(24 * 365), &sink->retry_limit_age);
+    } else {
+      table.Integer("limit", 1, kEventsMost, &sink->retry_limit_attempts);
+    }
     table.RefuseUnknown();
     if (sink->retry_initial > sink->retry_max) {
       table.Error(*table.node(), "initial",

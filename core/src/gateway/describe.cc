@@ -16,9 +16,18 @@ std::string Bytes(uint64_t n) {
   return std::to_string(n) + ' ' + units[unit];
 }
 
+// More events than any queue is configured for: only its bytes are bounded.
+constexpr uint64_t kNoBound = 1'000'000'000;
+
+bool OnDisk(const config::SourceConfig& source) {
+  return source.queue.storage == config::Storage::kDisk;
+}
+
 std::string QueueWords(const config::SourceConfig& source) {
-  std::string out = "queue in memory, at most " + std::to_string(source.queue.max_events) +
-                    " events or " + Bytes(source.queue.max_bytes) + "; when full ";
+  std::string out = OnDisk(source) ? "queue on disk, at most " : "queue in memory, at most ";
+  if (source.queue.max_events < kNoBound)
+    out += std::to_string(source.queue.max_events) + " events or ";
+  out += Bytes(source.queue.max_bytes) + "; when full ";
   switch (source.queue.when_full) {
     case config::WhenFull::kBlock:
       return out + "the source stops reading, so that its server is slowed down";
@@ -31,9 +40,16 @@ std::string QueueWords(const config::SourceConfig& source) {
 }
 
 std::string StartWords(const SourcePart& source) {
-  if ((source.plugin->entry().caps & PENSTOCK_CAP_ACK) != 0)
-    return "acknowledged to its origin once every sink has settled an event";
-  return "no acknowledgement to its origin: the guarantee begins when an event is in the queue";
+  const bool disk = OnDisk(*source.config);
+  if ((source.plugin->entry().caps & PENSTOCK_CAP_ACK) != 0) {
+    return disk ? "acknowledged to its origin once an event is stored"
+                : "acknowledged to its origin once every sink has settled an event";
+  }
+  return disk ? "no acknowledgement to its origin: the guarantee begins when an event is stored; "
+                "what "
+                "its server has sent by then and is not stored yet is lost with the process"
+              : "no acknowledgement to its origin: the guarantee begins when an event is in the "
+                "queue";
 }
 
 std::string OrderWords(const SinkPart& sink) {
@@ -74,9 +90,10 @@ void DescribeRoute(const SourcePart& source, const SinkPart& sink, std::string* 
   const auto line = [out](const char* label, const std::string& text) {
     *out += std::string("    ") + label + text + "\n";
   };
-  line("lost:     ",
-       "what is in memory when the process or the host dies; nothing at a planned stop "
-       "that drains within shutdown_timeout");
+  line("lost:     ", OnDisk(*source.config)
+                         ? "nothing that is stored, at a stop, a crash or a power cut"
+                         : "what is in memory when the process or the host dies; nothing at a "
+                           "planned stop that drains within shutdown_timeout");
   line("repeated: ", RepeatWords(sink));
   line("order:    ", OrderWords(sink));
   line("bus away: ", AwayWords(sink));

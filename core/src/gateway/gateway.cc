@@ -3,9 +3,11 @@
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <iostream>
 #include <thread>
 
@@ -32,21 +34,30 @@ class StopSignals {
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   }
-  ~StopSignals() { close(fd_); }
+  ~StopSignals() {
+    close(fd_);
+    close(wake_fd_);
+  }
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
-  // The number of the signal that came, or 0 once the time is over (< 0: never).
+  // The number of the signal that came, or 0 once the time is over (< 0: never) or somebody wakes.
   int Wait(int timeout_ms) {
-    pollfd poll_fd{fd_, POLLIN, 0};
-    if (poll(&poll_fd, 1, timeout_ms) <= 0) return 0;
+    pollfd fds[] = {{fd_, POLLIN, 0}, {wake_fd_, POLLIN, 0}};
+    if (poll(fds, 2, timeout_ms) <= 0) return 0;
     signalfd_siginfo info{};
     if (read(fd_, &info, sizeof info) != sizeof info) return 0;
     return static_cast<int>(info.ssi_signo);
   }
+  // From now on Wait returns at once. Any thread.
+  void Wake() {
+    const uint64_t one = 1;
+    if (write(wake_fd_, &one, sizeof one) < 0) std::abort();  // it never blocks
+  }
 
  private:
   int fd_;
+  int wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 };
 
 // Batches are encoded into memory that is freed a moment later. By default glibc gives the top of
@@ -70,7 +81,7 @@ void LogFinding(const config::Finding& finding) {
   }
 }
 
-// Waits for a signal; with exit_when_done also for the sources' end.
+// Waits for a signal or the store's failure; with exit_when_done also for the sources' end.
 void WaitForEnd(StopSignals& signals, const Pipeline& pipeline, bool exit_when_done) {
   for (;;) {
     const int signal_number = signals.Wait(exit_when_done ? 20 : -1);
@@ -78,29 +89,60 @@ void WaitForEnd(StopSignals& signals, const Pipeline& pipeline, bool exit_when_d
       log::Info(kMe, std::string("stopping: ") + strsignal(signal_number));
       return;
     }
+    if (!pipeline.store_failure().empty()) return;
     if (exit_when_done && pipeline.sources_finished()) return;
   }
 }
 
-// Logs the closing ledger; how many events are still pending.
-uint64_t CloseLedger(const Pipeline& pipeline) {
-  uint64_t pending = 0;
+// Events that are not delivered at the end.
+struct Rest {
+  uint64_t lost = 0;    // they were in memory
+  uint64_t stored = 0;  // they are on disk
+};
+
+Rest CloseLedger(const Pipeline& pipeline) {
+  Rest rest;
   for (const delivery::Ledger& ledger : pipeline.Ledgers()) {
-    pending += ledger.pending;
-    const bool fine = ledger.pending == 0 && ledger.Balances();
+    const bool stored = pipeline.on_disk(ledger.source);
+    (stored ? rest.stored : rest.lost) += ledger.pending;
+    const bool fine = (stored || ledger.pending == 0) && ledger.Balances();
     log::Write(fine ? log::Level::kInfo : log::Level::kError, "ledger", ledger.ToString());
   }
-  return pending;
+  return rest;
+}
+
+// Says how it ended; the exit code.
+int Conclude(const Pipeline& pipeline) {
+  const Rest rest = CloseLedger(pipeline);
+  const uint64_t unstored = pipeline.unstored();
+  if (rest.lost > 0) {
+    log::LogError(kMe, std::to_string(rest.lost) +
+                           " events were not delivered and are lost (queues in memory); a longer "
+                           "shutdown_timeout gives the sinks more time");
+  }
+  if (unstored > 0) {
+    log::LogError(kMe, std::to_string(unstored) +
+                           " events were received and could not be stored; they are lost unless "
+                           "their source sends them again");
+  }
+  const std::string failure = pipeline.store_failure();
+  if (!failure.empty()) log::LogError(kMe, "the store has failed: " + failure);
+  if (rest.lost > 0 || unstored > 0 || !failure.empty()) return kExitFailure;
+  log::Info(kMe, rest.stored == 0 ? std::string("stopped")
+                                  : "stopped; " + std::to_string(rest.stored) +
+                                        " events are on disk and go on at the next start");
+  return kExitOk;
 }
 
 int ShutDown(Pipeline& pipeline, StopSignals& signals, Signal& changed, Nanoseconds timeout) {
   const SystemClock clock;
   const TimePoint deadline = clock.Now() + timeout;
   NotifyStopping("draining");
-  pipeline.StopSources(deadline);
+  pipeline.StopSources(pipeline.store_failure().empty() ? deadline : clock.Now());
   pipeline.Drain();
   bool hurried = false;
-  while (!pipeline.drained() && clock.Now() < deadline && !hurried) {
+  while (!pipeline.drained() && pipeline.worth_draining() && clock.Now() < deadline && !hurried &&
+         pipeline.store_failure().empty()) {
     const Signal::Ticket ticket = changed.Take();
     if (pipeline.drained()) break;
     changed.WaitPast(ticket, std::min(deadline, clock.Now() + std::chrono::milliseconds(50)));
@@ -108,15 +150,7 @@ int ShutDown(Pipeline& pipeline, StopSignals& signals, Signal& changed, Nanoseco
   }
   if (hurried) log::Warn(kMe, "a second signal: not waiting for the rest");
   pipeline.StopSinks();
-  const uint64_t pending = CloseLedger(pipeline);
-  if (pending > 0) {
-    log::LogError(kMe, std::to_string(pending) +
-                           " events were not delivered and are lost (queues in memory); a longer "
-                           "shutdown_timeout gives the sinks more time");
-    return kExitFailure;
-  }
-  log::Info(kMe, "stopped");
-  return kExitOk;
+  return Conclude(pipeline);
 }
 
 }  // namespace
@@ -138,6 +172,7 @@ int Run(const CommandOptions& options) {
   const SystemClock clock;
   Signal changed;
   Pipeline pipeline(prepared.get(), &clock, &changed);
+  pipeline.SetOnStoreFailed([&signals] { signals.Wake(); });
   if (const auto started = pipeline.Start(); !started) {
     log::LogError(kMe, started.error().message);
     return started.error().code == Code::kConfig ? kExitConfig : kExitFailure;

@@ -5,6 +5,10 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "gateway/stored.h"
+#include "queue/disk_queue.h"
+#include "queue/memory_queue.h"
+
 namespace penstock::gateway {
 namespace {
 
@@ -13,6 +17,9 @@ uint64_t Random64() {
   if (getrandom(&out, sizeof out, 0) != sizeof out) std::abort();
   return out;
 }
+
+// What the last commits may take at a stop.
+constexpr Nanoseconds kLastCommit = std::chrono::seconds(5);
 
 // Each part's own minimum: an even split of half the limit, so that the other half is shared by
 // need.
@@ -72,7 +79,10 @@ Result<void> Pipeline::Start() {
   const uint64_t limit = prepared_->config.gateway.memory_limit;
   const uint64_t reserve = Reserve(limit, prepared_->sources.size() + prepared_->sinks.size());
   const uint64_t read_ahead = ReadAhead(limit, prepared_->sources.size());
-  for (SourcePart& part : prepared_->sources) BuildSource(&part, reserve, read_ahead);
+  if (auto opened = OpenStore(); !opened) return opened;
+  for (SourcePart& part : prepared_->sources) {
+    if (auto built = BuildSource(&part, reserve, read_ahead); !built) return built;
+  }
   for (SinkPart& part : prepared_->sinks) {
     if (auto built = BuildSink(&part, reserve); !built) return built;
   }
@@ -88,26 +98,69 @@ Result<void> Pipeline::Start() {
   return {};
 }
 
-void Pipeline::BuildSource(SourcePart* part, uint64_t reserve, uint64_t read_ahead) {
+Result<void> Pipeline::OpenStore() {
+  const config::Config& config = prepared_->config;
+  store::Store::Options options;
+  bool wanted = false;
+  for (const config::SourceConfig& source : config.sources) {
+    if (source.queue.storage != config::Storage::kDisk) continue;
+    wanted = true;
+    options.map_bytes += 2 * source.queue.max_bytes;
+  }
+  if (!wanted) return {};
+  options.readers += static_cast<unsigned>(config.sinks.size());
+  options.commit = {config.gateway.commit_events, config.gateway.commit_bytes,
+                    config.gateway.commit_interval};
+  auto lock = store::Lock::Take(config.gateway.state_dir + "/store");
+  if (!lock) return tl::unexpected(lock.error());
+  auto opened = store::Store::Open(std::move(*lock), options, clock_);
+  if (!opened) return tl::unexpected(opened.error());
+  store_ = std::move(*opened);
+  if (on_store_failed_) store_->SetOnFailed(on_store_failed_);
+  return ReconcileStore(store_.get(), config);
+}
+
+Result<void> Pipeline::BuildSource(SourcePart* part, uint64_t reserve, uint64_t read_ahead) {
   const config::SourceConfig& config = *part->config;
   auto source = std::make_unique<Source>();
   source->info = {config.name, config.event_source, config.event_name,
                   config.event_type.empty() ? config.plugin : config.event_type, config.metadata};
+  source->disk = config.queue.storage == config::Storage::kDisk;
   source->instance =
       std::make_unique<SourceInstance>(config.name, part->plugin, std::move(part->options),
                                        &metrics_, read_ahead, [this] { changed_->Notify(); });
-  queue::MemoryQueue::OnSettled on_settled;
+  queue::OnSafe on_safe;
   if (source->instance->WantsAcks()) {
-    on_settled = [instance = source->instance.get()](const uint64_t* tokens, size_t n) {
+    on_safe = [instance = source->instance.get()](const uint64_t* tokens, size_t n) {
       instance->OnAck(tokens, n);
     };
   }
-  const queue::Limits limits{config.queue.max_events, config.queue.max_bytes,
-                             ToQueue(config.queue.when_full)};
-  source->queue = std::make_shared<queue::MemoryQueue>(Random64(), limits, &budget_, reserve,
-                                                       clock_, std::move(on_settled));
+  auto queue = BuildQueue(config, reserve, std::move(on_safe));
+  if (!queue) return tl::unexpected(queue.error());
+  source->queue = std::move(*queue);
   source->instance->SetQueue(source->queue);
   sources_.push_back(std::move(source));
+  return {};
+}
+
+Result<std::shared_ptr<queue::Queue>> Pipeline::BuildQueue(const config::SourceConfig& config,
+                                                           uint64_t reserve,
+                                                           queue::OnSafe on_safe) {
+  const queue::Limits limits{config.queue.max_events, config.queue.max_bytes,
+                             ToQueue(config.queue.when_full)};
+  if (config.queue.storage == config::Storage::kMemory) {
+    return std::make_shared<queue::MemoryQueue>(Random64(), limits, &budget_, reserve, clock_,
+                                                std::move(on_safe));
+  }
+  auto queue = queue::DiskQueue::Open(store_.get(), config.name, limits, &budget_, reserve, clock_,
+                                      std::move(on_safe));
+  if (!queue) return tl::unexpected(queue.error());
+  const queue::Stats stats = (*queue)->stats();
+  if (stats.events > 0) {
+    log::Info("store", "recovered " + std::to_string(stats.events) + " events of source " +
+                           config.name + ", from offset " + std::to_string((*queue)->begin()));
+  }
+  return *queue;
 }
 
 Result<void> Pipeline::BuildSink(SinkPart* part, uint64_t reserve) {
@@ -153,7 +206,7 @@ Result<delivery::CursorSpec> Pipeline::BuildCursor(const SinkPart& part,
   cursor.skip_when_behind = config.when_behind == config::WhenBehind::kSkip;
   cursor.max_behind = {config.max_behind.events, config.max_behind.bytes, config.max_behind.age};
   cursor.retry = {config.retry_initial, config.retry_max};
-  cursor.start = queue::Start::kNew;
+  cursor.start = config.start_oldest ? queue::Start::kOldest : queue::Start::kNew;
   return cursor;
 }
 
@@ -168,6 +221,8 @@ void Pipeline::StopSources(TimePoint deadline) {
   }
   for (auto& source : sources_) source->queue->Close();
   for (auto& source : sources_) source->instance->Join();
+  // The sinks see only what is stored. A disk that takes nothing must not hold up the exit.
+  if (store_) store_->Flush(std::max(deadline, clock_->Now() + kLastCommit));
 }
 
 void Pipeline::Drain() {
@@ -178,8 +233,39 @@ bool Pipeline::drained() const {
   return std::all_of(sinks_.begin(), sinks_.end(), [](const auto& s) { return s->drained(); });
 }
 
+bool Pipeline::worth_draining() const {
+  return std::any_of(
+      prepared_->sinks.begin(), prepared_->sinks.end(), [this](const SinkPart& part) {
+        const auto sink = std::find_if(sinks_.begin(), sinks_.end(), [&part](const auto& s) {
+          return s->name() == part.config->name;
+        });
+        if ((*sink)->drained()) return false;
+        return (*sink)->Status().state == PENSTOCK_STATE_READY ||
+               std::any_of(part.config->from.begin(), part.config->from.end(),
+                           [this](const std::string& source) { return !on_disk(source); });
+      });
+}
+
 void Pipeline::StopSinks() {
   for (auto& sink : sinks_) sink->Stop();
+  if (store_) store_->Flush(clock_->Now() + kLastCommit);
+}
+
+std::string Pipeline::store_failure() const {
+  if (!store_) return {};
+  const store::StoreState state = store_->state();
+  return state.kind == store::StoreState::Kind::kFailed ? state.reason : std::string();
+}
+
+uint64_t Pipeline::unstored() const {
+  uint64_t n = 0;
+  for (const auto& source : sources_) n += source->queue->stats().unstored;
+  return n;
+}
+
+bool Pipeline::on_disk(const std::string& source) const {
+  return std::any_of(sources_.begin(), sources_.end(),
+                     [&](const auto& s) { return s->info.name == source && s->disk; });
 }
 
 bool Pipeline::sources_finished() const {

@@ -9,7 +9,8 @@
 
 #include "gateway/instance.h"
 #include "gateway/prepare.h"
-#include "queue/memory_queue.h"
+#include "queue/queue.h"
+#include "store/store.h"
 
 namespace penstock::gateway {
 
@@ -24,6 +25,8 @@ class Pipeline {
   // prepared must be ok() and outlive the pipeline. changed is notified when a source finishes or a
   // sink is drained.
   Pipeline(Prepared* prepared, const Clock* clock, Signal* changed);
+  // Called once, from the store's thread, when the store has failed. Set before Start.
+  void SetOnStoreFailed(std::function<void()> f) { on_store_failed_ = std::move(f); }
   ~Pipeline();
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
@@ -38,10 +41,19 @@ class Pipeline {
   // Begins to drain the sinks.
   void Drain();
   bool drained() const;
+  // Whether going on to drain may still save an event, or bring one further: false once all that is
+  // left is on disk and its sinks are not connected.
+  bool worth_draining() const;
+  // Stops the sinks; what they have settled is on disk after this, if the store still takes it.
   void StopSinks();
 
   bool sources_finished() const;
   bool any_source_failed() const;
+  // Why the store takes nothing more; empty: it does.
+  std::string store_failure() const;
+  // Events that were received into queues on disk and could not be stored.
+  uint64_t unstored() const;
+  bool on_disk(const std::string& source) const;
   std::vector<delivery::Ledger> Ledgers() const;
   std::string Summary() const;  // one line for the service manager
 
@@ -49,19 +61,25 @@ class Pipeline {
   struct Source {
     event::SourceInfo info;
     std::unique_ptr<SourceInstance> instance;
-    std::shared_ptr<queue::MemoryQueue> queue;
+    std::shared_ptr<queue::Queue> queue;
+    bool disk = false;
   };
-  void BuildSource(SourcePart* part, uint64_t reserve, uint64_t read_ahead);
+  Result<void> OpenStore();
+  Result<void> BuildSource(SourcePart* part, uint64_t reserve, uint64_t read_ahead);
+  Result<std::shared_ptr<queue::Queue>> BuildQueue(const config::SourceConfig& config,
+                                                   uint64_t reserve, queue::OnSafe on_safe);
   Result<void> BuildSink(SinkPart* part, uint64_t reserve);
   Result<delivery::CursorSpec> BuildCursor(const SinkPart& part, const Source& source) const;
 
   Prepared* const prepared_;
   const Clock* const clock_;
   Signal* const changed_;
+  std::function<void()> on_store_failed_;
   // From here on the order matters: what is below uses what is above, and goes first.
   MetricTable metrics_;
   queue::MemoryBudget budget_;
   CountedDeadLetters dead_letters_;
+  std::unique_ptr<store::Store> store_;  // null: nothing is kept on disk
   std::vector<std::unique_ptr<Source>> sources_;
   std::vector<std::unique_ptr<SinkInstance>> sinks_;
 };

@@ -77,7 +77,7 @@ Result<store::QueueRecord> FindOrMake(store::Store* store, const std::string& na
 // ---- opening
 
 DiskQueue::DiskQueue(store::Store* store, store::QueueRecord record, const Limits& limits,
-                     MemoryBudget* budget, uint64_t reserve, const Clock* clock, OnStored on_stored)
+                     MemoryBudget* budget, uint64_t reserve, const Clock* clock, OnSafe on_stored)
     : store_(store),
       record_(std::move(record)),
       limits_(limits),
@@ -91,7 +91,7 @@ DiskQueue::~DiskQueue() { store_->Remove(this); }
 Result<std::shared_ptr<DiskQueue>> DiskQueue::Open(store::Store* store, const std::string& name,
                                                    const Limits& limits, MemoryBudget* budget,
                                                    uint64_t reserve, const Clock* clock,
-                                                   OnStored on_stored) {
+                                                   OnSafe on_stored) {
   auto record = FindOrMake(store, name);
   if (!record) return tl::unexpected(std::move(record.error()).Prefixed("queue " + name));
   record->disk = true;
@@ -135,16 +135,6 @@ Result<void> DiskQueue::Recover() {
   begin_ = std::min(begin_, end_);
   bytes_stored_ = bytes_end_;
   return read;
-}
-
-std::vector<std::pair<std::string, uint64_t>> DiskQueue::Absent() const {
-  std::vector<std::pair<std::string, uint64_t>> out;
-  std::lock_guard lock(mutex_);
-  for (const auto& [id, mark] : marks_) {
-    if (mark.wake == nullptr)
-      out.emplace_back(mark.record.sink, stored_ - std::max(begin_, mark.record.committed));
-  }
-  return out;
 }
 
 Reader DiskQueue::AddReader(const std::string& name, Start start, std::shared_ptr<Signal> wake) {
@@ -488,7 +478,7 @@ uint64_t DiskQueue::end() const {
 
 Stats DiskQueue::stats() const {
   std::lock_guard lock(mutex_);
-  return {stored_, dropped_newest_, end_ - begin_, bytes_end_ - bytes_floor_};
+  return {stored_, dropped_newest_, end_ - begin_, bytes_end_ - bytes_floor_, end_ - stored_};
 }
 
 void DiskQueue::Close() {

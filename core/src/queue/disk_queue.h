@@ -22,22 +22,15 @@ namespace penstock::queue {
 
 class DiskQueue final : public Queue, private store::Member {
  public:
-  // Called with the ack tokens of events that are stored, in their order, from the store's thread;
-  // and with those that kDropNewest drops, from within Append.
-  using OnStored = std::function<void(const uint64_t* ack_tokens, size_t n)>;
-
   // Opens the queue of that name, or makes it. limits count bytes as they lie in the store.
   // reserve: bytes of the budget that are this queue's own. Store, budget and clock outlive the
-  // queue and all blocks read from it. on_stored may be empty.
+  // queue and all blocks read from it. on_stored is called by the store's thread, and from within
+  // Append for those that kDropNewest drops; it may be empty.
   static Result<std::shared_ptr<DiskQueue>> Open(store::Store* store, const std::string& name,
                                                  const Limits& limits, MemoryBudget* budget,
                                                  uint64_t reserve, const Clock* clock,
-                                                 OnStored on_stored);
+                                                 OnSafe on_stored);
   ~DiskQueue() override;
-
-  // The readers that the store knows and that were not added: name, and how many events they have
-  // not settled.
-  std::vector<std::pair<std::string, uint64_t>> Absent() const;
 
   uint64_t id() const override { return record_.id; }
   penstock_status Append(const penstock_event_batch& batch, size_t* accepted,
@@ -96,7 +89,7 @@ class DiskQueue final : public Queue, private store::Member {
   };
 
   DiskQueue(store::Store* store, store::QueueRecord record, const Limits& limits,
-            MemoryBudget* budget, uint64_t reserve, const Clock* clock, OnStored on_stored);
+            MemoryBudget* budget, uint64_t reserve, const Clock* clock, OnSafe on_stored);
   Result<void> Recover();
 
   // ---- appending
@@ -140,7 +133,7 @@ class DiskQueue final : public Queue, private store::Member {
   const Limits limits_;
   MemoryBudget* const budget_;
   const Clock* const clock_;
-  const OnStored on_stored_;
+  const OnSafe on_stored_;
   const std::shared_ptr<Signal> room_ = std::make_shared<Signal>();
   const std::shared_ptr<MemoryBudget::Share> share_;
   std::atomic<bool> closed_{false};

@@ -8,7 +8,7 @@
 namespace penstock::queue {
 
 MemoryQueue::MemoryQueue(uint64_t id, Limits limits, MemoryBudget* budget, uint64_t reserve,
-                         const Clock* clock, OnSettled on_settled)
+                         const Clock* clock, OnSafe on_settled)
     : id_(id),
       limits_(limits),
       clock_(clock),
@@ -232,7 +232,7 @@ uint64_t MemoryQueue::end() const {
 
 Stats MemoryQueue::stats() const {
   std::lock_guard lock(mutex_);
-  return {end_, dropped_newest_, end_ - begin_, bytes_};
+  return {end_, dropped_newest_, end_ - begin_, bytes_, 0};
 }
 
 std::optional<TimePoint> MemoryQueue::AppendedAt(uint64_t offset) const {

@@ -15,15 +15,11 @@ namespace penstock::queue {
 
 class MemoryQueue : public Queue {
  public:
-  // Called with the ack tokens of events that every reader has settled, in their order and never
-  // twice at once, from the thread that settled the last of them; and with those that kDropNewest
-  // drops, from within Append.
-  using OnSettled = std::function<void(const uint64_t* ack_tokens, size_t n)>;
-
   // reserve: bytes of the budget that are this queue's own. Clock and budget must outlive the queue
-  // and all blocks read from it. on_settled may be empty.
+  // and all blocks read from it. on_settled is called by the thread that settled the last of the
+  // events, and from within Append for those that kDropNewest drops; it may be empty.
   MemoryQueue(uint64_t id, Limits limits, MemoryBudget* budget, uint64_t reserve,
-              const Clock* clock, OnSettled on_settled);
+              const Clock* clock, OnSafe on_settled);
   ~MemoryQueue() override;
 
   uint64_t id() const override { return id_; }
@@ -82,7 +78,7 @@ class MemoryQueue : public Queue {
   const uint64_t id_;
   const Limits limits_;
   const Clock* const clock_;
-  const OnSettled on_settled_;
+  const OnSafe on_settled_;
   const std::shared_ptr<Signal> room_ = std::make_shared<Signal>();  // more room, or closed
   const std::shared_ptr<MemoryBudget::Share> share_;                 // wakes room_
   std::atomic<bool> closed_{false};

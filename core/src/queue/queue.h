@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,6 +34,10 @@ struct Limits {
 };
 
 using ReaderId = uint32_t;
+
+// Called with the ack tokens of events that are safe: stored, or settled by every reader, or
+// dropped by the user's choice. In their order, never twice at once.
+using OnSafe = std::function<void(const uint64_t* ack_tokens, size_t n)>;
 
 // Where a new reader begins.
 enum class Start { kNew, kOldest };
@@ -66,6 +71,7 @@ struct Stats {
   uint64_t appended = 0;           // events that got an offset, and are stored
   uint64_t dropped_newest = 0;     // events that did not, by kDropNewest
   uint64_t events = 0, bytes = 0;  // held now
+  uint64_t unstored = 0;           // of those, not on disk yet (queues on disk)
 };
 
 // Offsets start where begin() says, grow by one per event, and are never used twice. Unless a

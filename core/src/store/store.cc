@@ -39,11 +39,12 @@ FormatRecord NewFormat(const Clock* clock) {
 // ---- Lock
 
 Result<Lock> Lock::Take(const std::string& directory) {
+  const std::string parent = directory.substr(0, directory.rfind('/'));
+  if (!parent.empty()) mkdir(parent.c_str(), 0750);  // the next line tells if that failed
   if (mkdir(directory.c_str(), 0750) != 0 && errno != EEXIST) {
-    return Fail(
-        Code::kConfig,
-        SystemText("cannot make the store's directory " + directory) +
-            "; gateway.state_dir must exist and belong to the user that the gateway runs as");
+    return Fail(Code::kConfig,
+                SystemText("cannot make the store's directory " + directory) +
+                    "; gateway.state_dir must be a directory of the user that the gateway runs as");
   }
   const std::string path = directory + "/lock";
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);

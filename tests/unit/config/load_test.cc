@@ -132,7 +132,7 @@ INSTANTIATE_TEST_SUITE_P(
              "p.toml:7:1: error: unknown key \"shutdown_timout\" in [gateway]; did you mean "
              "\"shutdown_timeout\"?\n"
              "p.toml:8:1: error: unknown key \"foo\" in [gateway]; known are name, plugin_dirs, "
-             "shutdown_timeout, memory_limit, admin_socket and log\n"},
+             "shutdown_timeout, memory_limit, state_dir, commit, admin_socket and log\n"},
         Case{"WrongTypes",
              kBoth + "[gateway]\nname = 1\nplugin_dirs = 2\nshutdown_timeout = 30\n"
                      "memory_limit = 1.5\nlog = \"debug\"\nadmin_socket = true\n",
@@ -195,20 +195,20 @@ INSTANTIATE_TEST_SUITE_P(
              "p.toml:4:14: error: sources.a.event_name: expected a string, found an integer\n"
              "p.toml:5:14: error: sources.a.event_type: holds a NUL character, which no option can "
              "carry\n"},
-        Case{"Queue",
-             kSource +
-                 "[sources.a.queue]\nstorage = \"disk\"\nmax_events = 0\nmax_bytes = -1\n"
-                 "when_full = \"drop\"\nmax_age = 1\n" +
-                 kSink,
-             "p.toml:4:11: error: sources.a.queue.storage: disk queues are not in this version; "
-             "use storage = \"memory\"\n"
-             "p.toml:5:14: error: sources.a.queue.max_events: must be from 1 to 1000000000, found "
-             "0\n"
-             "p.toml:6:13: error: sources.a.queue.max_bytes: a size is not negative\n"
-             "p.toml:7:13: error: sources.a.queue.when_full: expected block, drop_newest or "
-             "drop_oldest, found \"drop\"\n"
-             "p.toml:8:1: error: unknown key \"max_age\" in [sources.a.queue]; known are storage, "
-             "max_events, max_bytes and when_full\n"},
+        Case{
+            "Queue",
+            kSource +
+                "[sources.a.queue]\nstorage = \"tape\"\nmax_events = 0\nmax_bytes = -1\n"
+                "when_full = \"drop\"\nmax_age = 1\n" +
+                kSink,
+            "p.toml:4:11: error: sources.a.queue.storage: expected memory or disk, found \"tape\"\n"
+            "p.toml:5:14: error: sources.a.queue.max_events: must be from 1 to 1000000000, found "
+            "0\n"
+            "p.toml:6:13: error: sources.a.queue.max_bytes: a size is not negative\n"
+            "p.toml:7:13: error: sources.a.queue.when_full: expected block, drop_newest or "
+            "drop_oldest, found \"drop\"\n"
+            "p.toml:8:1: error: unknown key \"max_age\" in [sources.a.queue]; known are storage, "
+            "max_events, max_bytes and when_full\n"},
         Case{"QueueAboveLimit",
              "[gateway]\nmemory_limit = \"2MiB\"\n" + kSource +
                  "queue = { max_bytes = \"3MiB\" }\n" + kSink,

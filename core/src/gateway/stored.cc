@@ -1,0 +1,77 @@
+#include "gateway/stored.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "platform/log.h"
+
+namespace penstock::gateway {
+namespace {
+
+const config::SourceConfig* FindSource(const config::Config& config, const std::string& name) {
+  const auto at = std::find_if(config.sources.begin(), config.sources.end(),
+                               [&](const auto& source) { return source.name == name; });
+  return at == config.sources.end() ? nullptr : &*at;
+}
+
+bool Reads(const config::Config& config, const std::string& sink, const std::string& source) {
+  return std::any_of(config.sinks.begin(), config.sinks.end(), [&](const auto& s) {
+    return s.name == sink && std::find(s.from.begin(), s.from.end(), source) != s.from.end();
+  });
+}
+
+std::string Events(uint64_t n) { return std::to_string(n) + (n == 1 ? " event" : " events"); }
+
+Error LeftBehind(const std::string& what, const std::string& forget) {
+  return {Code::kConfig, what +
+                             "; put it back until they are delivered, or give them up with: "
+                             "penstock queue forget " +
+                             forget};
+}
+
+}  // namespace
+
+Result<void> ReconcileStore(store::Store* store, const config::Config& config) {
+  const auto queues = store->Queues();
+  if (!queues) return tl::unexpected(queues.error());
+  std::vector<std::string> gone;  // keys of cursors that nobody needs
+  for (const store::QueueRecord& queue : *queues) {
+    if (!queue.disk) continue;
+    const config::SourceConfig* source = FindSource(config, queue.name);
+    const bool kept = source != nullptr && source->queue.storage == config::Storage::kDisk;
+    const auto cursors = store->Cursors(queue.queue);
+    if (!cursors) return tl::unexpected(cursors.error());
+    for (const store::CursorRecord& cursor : *cursors) {
+      if (kept && Reads(config, cursor.sink, queue.name)) continue;
+      const uint64_t left =
+          queue.end - std::min(queue.end, std::max(queue.begin, cursor.committed));
+      if (left > 0 && !kept) {
+        const std::string how = source == nullptr ? " is no longer in the configuration"
+                                                  : " no longer has queue.storage = \"disk\"";
+        return tl::unexpected(LeftBehind("source " + queue.name + how + ", and " + Events(left) +
+                                             " for sink " + cursor.sink + " are still on disk",
+                                         queue.name));
+      }
+      if (left > 0) {
+        return tl::unexpected(LeftBehind("sink " + cursor.sink + " no longer reads source " +
+                                             queue.name + ", and " + Events(left) +
+                                             " for it are still on disk",
+                                         queue.name + " --sink " + cursor.sink));
+      }
+      log::Info("store", "route " + queue.name + " -> " + cursor.sink +
+                             " is no longer in the configuration and has nothing left on disk; "
+                             "forgotten");
+      gone.push_back(store::CursorKey(queue.queue, cursor.sink));
+    }
+  }
+  if (gone.empty()) return {};
+  return store->Apply([&gone](store::Transaction& transaction) -> Result<void> {
+    for (const std::string& key : gone) {
+      if (auto deleted = transaction.Delete(key); !deleted) return tl::unexpected(deleted.error());
+    }
+    return {};
+  });
+}
+
+}  // namespace penstock::gateway
