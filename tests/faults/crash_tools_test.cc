@@ -62,11 +62,12 @@ class CrashToolsTest : public ::testing::Test {
                (directory_ / "root").string());
   }
   // How many images failed, of Images(); -1: none could be made.
-  int Failed(const std::string& names, const std::string& more = "") {
+  int Failed(const std::string& names, const std::string& more = "",
+             const std::string& check = STANDIN_CHECK) {
     const std::string dir = directory_.string(), json = dir + "/result.json";
     const int status = Run(CRASH_IMAGES " run " + dir + "/log " + dir +
                            "/images --seed 1 --names " + names + " --json " + json + " --count " +
-                           std::to_string(Images()) + " " + more + " -- " STANDIN_CHECK);
+                           std::to_string(Images()) + " " + more + " -- " + check);
     if (status > 1) return -1;
     std::ifstream in(json);
     result_ = nlohmann::json::parse(in);
@@ -156,6 +157,34 @@ TEST_F(CrashToolsTest, ACommandThatHangsIsAFailure) {
                 "/images --count 1 --timeout 1 -- sh -c 'exec sleep 60'"),
             1);
   EXPECT_THAT(output_, HasSubstr("not ended within 1 s"));
+}
+
+// ---- the real store
+
+class StoreCrashTest : public CrashToolsTest {
+ protected:
+  // How many images fail of a load with this flaw.
+  int Judge(const std::string& flaw, const std::string& more = "") {
+    Preload(STORE_WRITER, "3 400 " + flaw);
+    EXPECT_EQ(Verify(), 0) << output_;
+    return Failed("ext4", "--jobs 2 " + more, STORE_CHECK);
+  }
+};
+
+TEST_F(StoreCrashTest, NothingAcknowledgedIsLostAndNoCursorRunsAhead) {
+  EXPECT_EQ(Judge(""), 0) << output_;
+}
+
+TEST_F(StoreCrashTest, FindsAnAcknowledgementBeforeTheCommit) {
+  EXPECT_GT(Judge("ack-early"), Images() / 10);
+}
+
+TEST_F(StoreCrashTest, FindsACursorBeforeTheReceipt) {
+  EXPECT_GT(Judge("cursor-early"), Images() / 10);
+}
+
+TEST_F(StoreCrashTest, FindsThatNothingIsSynced) {
+  EXPECT_GT(Judge("", "--without-syncs"), Images() / 10);
 }
 
 }  // namespace

@@ -65,9 +65,10 @@ PowerCut CutPlan::Cut(uint64_t number) const {
 
 namespace {
 
-bool PlayOnce(const CrashLog& log, NameModel names, const std::vector<PowerCut>& cuts,
+bool PlayOnce(const CrashLog& log, NameModel names, bool without_syncs,
+              const std::vector<PowerCut>& cuts,
               const std::function<bool(const PowerCut&, const Image&)>& use) {
-  Disk disk(names);
+  Disk disk(names, without_syncs);
   size_t played = 0;
   for (const PowerCut& cut : cuts) {
     if (cut.names != names) continue;
@@ -95,12 +96,13 @@ void CompareContent(const std::string& path, const std::string& expected, const 
 
 }  // namespace
 
-void ForEachImage(const CrashLog& log, std::vector<PowerCut> cuts,
+void ForEachImage(const CrashLog& log, std::vector<PowerCut> cuts, bool without_syncs,
                   const std::function<bool(const PowerCut&, const Image&)>& use) {
   std::sort(cuts.begin(), cuts.end(), [](const PowerCut& a, const PowerCut& b) {
     return std::pair(a.position, a.number) < std::pair(b.position, b.number);
   });
-  if (PlayOnce(log, NameModel::kExt4, cuts, use)) PlayOnce(log, NameModel::kStrict, cuts, use);
+  if (PlayOnce(log, NameModel::kExt4, without_syncs, cuts, use))
+    PlayOnce(log, NameModel::kStrict, without_syncs, cuts, use);
 }
 
 void Materialise(const Image& image, const std::string& directory) {

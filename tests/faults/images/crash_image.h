@@ -40,8 +40,9 @@ class CutPlan {
 };
 
 // Calls use for the image of each cut, in the order of their positions (it takes `cuts` in any).
-// The log is played once for each name model. False from use ends it.
-void ForEachImage(const CrashLog& log, std::vector<PowerCut> cuts,
+// The log is played once for each name model. without_syncs: as if the syncs did nothing. False
+// from use ends it.
+void ForEachImage(const CrashLog& log, std::vector<PowerCut> cuts, bool without_syncs,
                   const std::function<bool(const PowerCut&, const Image&)>& use);
 
 // Writes the image into a directory that it makes. Throws std::runtime_error.

@@ -319,7 +319,7 @@ void Disk::EndSync(const Record& record) {
   if (found == syncs_.end()) throw std::runtime_error("a sync ends that never began");
   const Sync sync = found->second;
   syncs_.erase(found);
-  if (record.head.result != 0) return;  // a failed sync promises nothing
+  if (record.head.result != 0 || without_syncs_) return;  // a failed sync promises nothing
   if (sync.how == RECORD_SYNC_ALL) {
     for (auto& [id, node] : nodes_) MakeDurable(&node, sync.position);
     while (!pending_names_.empty() && pending_names_.front().position < sync.position)
@@ -341,6 +341,7 @@ void Disk::EndSyncWrite(const Record& record) {
   if (change == node.pending.end() || record.head.result < 0) return;
   change->op = 0;
   change->data = change->data.substr(0, static_cast<size_t>(record.head.result));
+  if (without_syncs_) return;
   const size_t position = change->position;
   MakeRangeDurable(&node, static_cast<size_t>(change - node.pending.begin()));
   if (name_model_ == NameModel::kExt4) MakeNamesDurable(id, position);

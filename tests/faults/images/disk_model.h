@@ -53,7 +53,9 @@ struct Image {
 // The disk as the records go by.
 class Disk {
  public:
-  explicit Disk(NameModel names) : name_model_(names) {}
+  // without_syncs: as if nothing had ever been synced since the log began.
+  explicit Disk(NameModel names, bool without_syncs = false)
+      : name_model_(names), without_syncs_(without_syncs) {}
 
   // The next record of the log.
   void Apply(const Record& record);
@@ -114,6 +116,7 @@ class Disk {
   Image Collect(const Names& names, Fate fate, Rng* rng) const;
 
   NameModel name_model_;
+  bool without_syncs_;
   size_t position_ = 0;
   Id next_id_ = 1;
   std::map<uint64_t, Id> ids_;  // by inode

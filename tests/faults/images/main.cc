@@ -37,7 +37,7 @@ struct Options {
   std::vector<uint64_t> only;
   NameChoice names = NameChoice::kBoth;
   unsigned jobs = 1, timeout_s = 30;
-  bool keep = false;
+  bool keep = false, without_syncs = false;
   std::vector<std::string> command;
 };
 
@@ -85,11 +85,12 @@ int Make(const Options& options) {
   fs::create_directories(options.directory);
   std::ofstream(options.directory + "/marks") << log.marks();
   std::ofstream list(options.directory + "/images.jsonl");
-  ForEachImage(log, Plan(log, options), [&](const PowerCut& cut, const Image& image) {
-    Materialise(image, options.directory + "/" + std::to_string(cut.number));
-    list << ToJson(cut) << '\n';
-    return true;
-  });
+  ForEachImage(log, Plan(log, options), options.without_syncs,
+               [&](const PowerCut& cut, const Image& image) {
+                 Materialise(image, options.directory + "/" + std::to_string(cut.number));
+                 list << ToJson(cut) << '\n';
+                 return true;
+               });
   std::cout << "seed " << options.seed << '\n';
   return kSuccess;
 }
@@ -186,11 +187,12 @@ class Run {
  private:
   void Work(const std::vector<PowerCut>& cuts) {
     try {
-      ForEachImage(log_, cuts, [this](const PowerCut& cut, const Image& image) {
-        TryImage(cut, image);
-        const std::lock_guard lock(mutex_);
-        return broken_.empty();
-      });
+      ForEachImage(log_, cuts, options_.without_syncs,
+                   [this](const PowerCut& cut, const Image& image) {
+                     TryImage(cut, image);
+                     const std::lock_guard lock(mutex_);
+                     return broken_.empty();
+                   });
     } catch (const std::exception& e) {
       const std::lock_guard lock(mutex_);
       broken_ = e.what();
@@ -259,6 +261,8 @@ void AddImageOptions(CLI::App* command, Options* options) {
   command->add_option("--count", options->count, "how many images")->capture_default_str();
   command->add_option("--first", options->first, "number of the first image");
   command->add_option("--image", options->only, "these images only: replays them");
+  command->add_flag("--without-syncs", options->without_syncs,
+                    "as if the syncs did nothing: shows that a check can fail");
   command->add_option("--names", options->names, "when a name is durable: ext4, strict, both")
       ->transform(CLI::CheckedTransformer(kNames));
 }
