@@ -92,10 +92,15 @@ void KafkaSink::Failed(const rd_kafka_message_t& message, const Slot& slot, Refu
   if (refusal != nullptr && outcome == PENSTOCK_RETRY)
     outcome = Blame(message, slot, *refusal, &reason);
   if (TopicIsInDoubt(message.err)) AskAbout(slot.topic);
+  if (slot.cancelled) reason.append("; cancelled by the gateway");
+  if (slot.cancelled && !trouble_.empty()) reason.append(", last error: ").append(trouble_);
   uint32_t flags = 0;
   if (slot.strict && outcome != PENSTOCK_REJECTED) {
+    // The first of its lane says why, and so does one that was cancelled itself.
+    const bool behind = LaneIsBroken(slot.lane) && !slot.cancelled;
+    if (behind && outcome == PENSTOCK_RETRY && IsConsequence(message.err))
+      flags = PENSTOCK_RECEIPT_FOLLOWER;
     BreakLane(slot.lane);
-    if (outcome == PENSTOCK_RETRY && IsConsequence(message.err)) flags = PENSTOCK_RECEIPT_FOLLOWER;
   }
   event_receipts_.Add(slot.token, outcome, flags, message.err,
                       event_receipts_.Keep(std::move(reason)));

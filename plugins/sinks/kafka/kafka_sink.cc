@@ -45,7 +45,8 @@ KafkaSink::KafkaSink(const Host& host, const Config& config)
       slots_(static_cast<size_t>(std::max<int64_t>(config.Int("max_in_flight.events"), 1))),
       producers_made_(
           host.Counter("producers_made_total",
-                       "Kafka producers made: one at start, one after each fatal error.")),
+                       "Kafka producers made: one at start, one after each fatal error, and one "
+                       "after each cancellation.")),
       batches_refused_(
           host.Counter("batches_refused_total", "Batches that a broker refused as too large.")) {
   defaults_.instance = host.instance_name();
@@ -82,6 +83,33 @@ void KafkaSink::Flush() {
     flush_ = true;
   }
   wake_.notify_all();
+}
+
+// librdkafka tries again for ever, and gives no single message back: all that it holds comes back
+// and a new producer is made, as after a fatal error. Further calls meanwhile change nothing.
+void KafkaSink::Cancel(const uint64_t* tokens, size_t n) {
+  {
+    std::lock_guard lock(mutex_);
+    const bool holds = phase_ == Phase::kOpen || phase_ == Phase::kDraining;
+    if (!holds || !MarkCancelled(tokens, n)) return;
+    phase_ = Phase::kBroken;
+    replace_why_ = "events were cancelled before a broker confirmed them";
+    // At once, as the keeper may be waiting for a dead broker.
+    producer_->Purge();
+  }
+  wake_.notify_all();
+}
+
+// Whether any of them is held.
+bool KafkaSink::MarkCancelled(const uint64_t* tokens, size_t n) {
+  std::vector<uint64_t> sorted(tokens, tokens + n);
+  std::sort(sorted.begin(), sorted.end());
+  bool any = false;
+  slots_.ForEachTaken([&](Slot* slot) {
+    if (!std::binary_search(sorted.begin(), sorted.end(), slot->token)) return;
+    slot->cancelled = any = true;
+  });
+  return any;
 }
 
 size_t KafkaSink::Submit(const penstock_message_batch& batch) {

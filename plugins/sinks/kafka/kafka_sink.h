@@ -39,6 +39,7 @@ class KafkaSink final : public Sink {
 
   void Start() override;
   size_t Submit(const penstock_message_batch& batch) override;
+  void Cancel(const uint64_t* tokens, size_t n) override;
   void Flush() override;
   void Stop() override;
 
@@ -47,7 +48,7 @@ class KafkaSink final : public Sink {
     kPaused,  // no producer, or one that has not reached a broker yet
     kOpen,
     kDraining,  // open again with another producer once nothing is in flight
-    kBroken,    // the producer has met a fatal error
+    kBroken,    // the producer has met a fatal error, or was purged: it is to be replaced
     kStopped,
   };
   // Passes events on to the sink. An object of its own, because its virtual functions are still
@@ -106,6 +107,7 @@ class KafkaSink final : public Sink {
   bool SendRun(Taking* taking);
   bool Sent(Taking* taking, Slot* slot, rd_kafka_resp_err_t error);
   void Refuse(Taking* taking, uint64_t token, int32_t outcome, int32_t code, std::string reason);
+  bool MarkCancelled(const uint64_t* tokens, size_t n);
 
   // the producer's thread (deliveries.cc)
   void OnDeliveries(rd_kafka_event_t* event);
@@ -169,6 +171,7 @@ class KafkaSink final : public Sink {
   bool delivered_ = false;    // since the producer was made
   Clock::time_point last_report_{};
   std::string trouble_;              // the last error, for the state's text
+  std::string replace_why_;          // where it is not the last error
   Defaults defaults_;                // for the next producer
   Defaults made_with_;               // the present one's
   std::vector<std::string> wanted_;  // topics to look at

@@ -240,7 +240,7 @@ void KafkaSink::Replace(bool fatal) {
       std::lock_guard lock(mutex_);
       if (phase_ == Phase::kStopped) return;
       phase_ = Phase::kBroken;
-      why = trouble_;
+      why = replace_why_.empty() ? trouble_ : std::exchange(replace_why_, {});
       progress = delivered_;
     }
     Report(PENSTOCK_STATE_CONNECTING, "making a new producer: " + why);

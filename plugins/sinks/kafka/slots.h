@@ -17,6 +17,7 @@ struct Slot {
   uint32_t size = 0;  // of a batch that holds only this record
   bool strict = false;
   bool has_key = false;
+  bool cancelled = false;
   bool busy = false;
 };
 

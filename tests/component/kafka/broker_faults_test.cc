@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "broker_fixture.h"
@@ -187,6 +188,35 @@ TEST_F(Faults, StrictOrderSurvivesAKill) {
     broker().Start();
   }));
   EXPECT_EQ(Payloads(cluster().ReadAll(topic_)), Numbers(0, 5000));
+}
+
+// What the frozen broker had in its socket is written later, in the midst of the second attempt.
+TEST_F(Faults, StrictOrderSurvivesACancelAtAFrozenBroker) {
+  cluster().CreateTopic(topic_, 1);
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With(topic_, {{"linger.ms", "1"}, {"socket.timeout.ms", "1000"}}));
+  sink.Start();
+  StrictLane lane(&host, &sink, Numbered(0, 3000));
+  std::vector<uint64_t> all(10000);
+  std::iota(all.begin(), all.end(), 1);
+  bool frozen = false, cancelled = false;
+  ASSERT_TRUE(lane.Run([&](size_t i) {
+    if (i == 1000 && !frozen) {
+      frozen = true;
+      host.WaitSettled();
+      broker().Freeze();
+    }
+    if (i != 2000 || cancelled) return;
+    cancelled = true;
+    EXPECT_TRUE(host.WaitText("in-flight"));  // timed out: so it has been sent
+    sink.Cancel(all);
+    EXPECT_TRUE(host.WaitSettled());
+    broker().Thaw();
+  }));
+  EXPECT_TRUE(cancelled);
+  EXPECT_GT(host.count(PENSTOCK_UNKNOWN), 0u);
+  EXPECT_TRUE(host.HasText("making a new producer: events were cancelled"));
+  EXPECT_EQ(FirstAppearances(Payloads(cluster().ReadAll(topic_))), Numbers(0, 3000));
 }
 
 TEST_F(Faults, StrictOrderOverPartitionsWithoutAKeyIsWarnedOf) {
