@@ -46,6 +46,8 @@ constexpr int32_t kStoreFailed = 10077;
 constexpr int32_t kNoResponders = 503;
 
 constexpr std::string_view kEarlierFailed = "an earlier event of the same source failed";
+constexpr std::string_view kOtherCancelled =
+    "not sent: another event of the same source was cancelled, and the order is strict";
 constexpr std::string_view kOtherLast =
     "the stream's last message is not the one that this source sent last, so the events in flight "
     "behind it are sent again";
@@ -149,6 +151,7 @@ size_t Publisher::Submit(const penstock_message_batch& batch) {
       if (full) break;
       ++held_events_;
       held_bytes_ += message.payload.len;
+      if (!cancelled_.empty()) cancelled_.erase(message.token);  // that was an earlier attempt
       incoming_.push_back({message, batch.lane, (batch.flags & PENSTOCK_BATCH_STRICT) != 0,
                            taken == 0 && (batch.flags & PENSTOCK_BATCH_RESUME) != 0});
     }
@@ -156,6 +159,14 @@ size_t Publisher::Submit(const penstock_message_batch& batch) {
   }
   port_->Wake();
   return taken;
+}
+
+void Publisher::Cancel(const uint64_t* tokens, size_t n) {
+  {
+    std::lock_guard lock(incoming_mutex_);
+    cancelled_.insert(tokens, tokens + n);
+  }
+  port_->Wake();
 }
 
 // ---- the loop ---------------------------------------------------------------------------------
@@ -196,6 +207,7 @@ void Publisher::Turn() {
   HandleAnswers(now);
   HandleNotes(now);
   TakeIncoming();
+  GiveBackCancelled();
   PublishQueued(now);
   WriteOut();
   CheckLink(now);
@@ -224,7 +236,7 @@ bool Publisher::NothingWaits() {
   if (connection_ != nullptr && connection_->wants_write() && !write_blocked_) return false;
   if (connection_ != nullptr && up_ && connection_->polled() == nullptr) return false;
   std::lock_guard lock(incoming_mutex_);
-  return incoming_.empty();
+  return incoming_.empty() && cancelled_.empty();
 }
 
 // ---- the connection's life --------------------------------------------------------------------
@@ -390,6 +402,7 @@ void Publisher::TakeIncoming() {
   {
     std::lock_guard lock(incoming_mutex_);
     taken_.swap(incoming_);
+    to_give_back_.swap(cancelled_);
   }
   for (const Incoming& incoming : taken_) {
     const uint32_t index = NewSlot();
@@ -402,6 +415,48 @@ void Publisher::TakeIncoming() {
     slot.chained = false;
     if (incoming.strict) lanes_[incoming.lane].unsettled.push_back({index, slot.use});
     queued_.push_back({index, slot.use});
+  }
+}
+
+void Publisher::GiveBackCancelled() {
+  if (to_give_back_.empty()) return;
+  std::set<uint32_t> lanes;
+  for (uint32_t index = 0; index < slots_.size(); ++index) {
+    const Slot& slot = slots_[index];
+    if (slot.state == Slot::kFree || to_give_back_.count(slot.message.token) == 0) continue;
+    if (slot.strict) {
+      lanes.insert(slot.lane);
+    } else {
+      GiveBack(index);
+    }
+  }
+  for (const uint32_t lane : lanes) GiveBackOfLane(&lanes_[lane]);
+  to_give_back_.clear();
+}
+
+// What has not left yet comes back as well, or it would leave a gap. What has left is behind the
+// cancelled one at the server too, and refused if that one never came there.
+void Publisher::GiveBackOfLane(Lane* lane) {
+  lane->held.clear();  // they are among the unsettled
+  const std::deque<SlotRef> in_order = lane->unsettled;
+  bool behind = false;
+  for (const SlotRef& ref : in_order) {
+    if (!Valid(ref)) continue;
+    const Slot& slot = slots_[ref.slot];
+    if (to_give_back_.count(slot.message.token) != 0) {
+      GiveBack(ref.slot);
+      behind = true;
+    } else if (slot.state != Slot::kInFlight) {
+      Settle(ref.slot, PENSTOCK_RETRY, kOtherCancelled, 0, behind ? PENSTOCK_RECEIPT_FOLLOWER : 0);
+    }
+  }
+}
+
+void Publisher::GiveBack(uint32_t index) {
+  if (slots_[index].state == Slot::kInFlight) {
+    Settle(index, PENSTOCK_UNKNOWN, "cancelled: sent, and not acknowledged until then");
+  } else {
+    Settle(index, PENSTOCK_RETRY, "cancelled before it was sent");
   }
 }
 
@@ -612,6 +667,7 @@ void Publisher::Expire(int64_t now) {
 void Publisher::FailEverything(const std::string& why) {
   while (oldest_ != kNone) Settle(oldest_, PENSTOCK_UNKNOWN, why);
   TakeIncoming();
+  to_give_back_.clear();
   for (uint32_t index = 0; index < slots_.size(); ++index)
     if (slots_[index].state != Slot::kFree) Settle(index, PENSTOCK_RETRY, why);
   queued_.clear();

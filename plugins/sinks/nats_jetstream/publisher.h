@@ -18,7 +18,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
-#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "ack.h"
@@ -39,6 +39,9 @@ class Publisher {
   void Start();
   // [data] The number of messages taken, from the first.
   size_t Submit(const penstock_message_batch& batch);
+  // [data] Gives these back soon: UNKNOWN where the server may have them, else RETRY. Tokens that
+  // are not held are ignored.
+  void Cancel(const uint64_t* tokens, size_t n);
   // Every message gets its receipt soon. Any thread, any number of times.
   void Stop();
 
@@ -97,6 +100,9 @@ class Publisher {
 
   // Messages on their way out.
   void TakeIncoming();
+  void GiveBackCancelled();
+  void GiveBackOfLane(Lane* lane);
+  void GiveBack(uint32_t index);
   void PublishQueued(int64_t now);
   void HandleSlot(uint32_t index, int64_t now);
   bool HoldBack(Lane& lane, uint32_t index, int64_t now);
@@ -135,11 +141,13 @@ class Publisher {
   // Between submit and the loop.
   std::mutex incoming_mutex_;
   std::vector<Incoming> incoming_;
+  std::unordered_set<uint64_t> cancelled_;   // tokens of what was submitted earlier
   size_t held_events_ = 0, held_bytes_ = 0;  // accepted, without a receipt
   bool ready_wanted_ = false;
 
   // The loop thread's.
   std::vector<Incoming> taken_;
+  std::unordered_set<uint64_t> to_give_back_;
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;
   std::deque<SlotRef> queued_;

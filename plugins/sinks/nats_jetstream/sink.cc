@@ -72,6 +72,7 @@ class JetStreamSink : public Sink {
 
   void Start() override { publisher_.Start(); }
   size_t Submit(const penstock_message_batch& batch) override { return publisher_.Submit(batch); }
+  void Cancel(const uint64_t* tokens, size_t n) override { publisher_.Cancel(tokens, n); }
   void Stop() override { publisher_.Stop(); }
 
  private:
