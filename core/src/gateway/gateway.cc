@@ -9,11 +9,14 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <thread>
 
+#include "admin/server.h"
 #include "gateway/describe.h"
 #include "gateway/pipeline.h"
 #include "gateway/prepare.h"
+#include "gateway/status.h"
 #include "platform/log.h"
 #include "platform/notify.h"
 
@@ -79,6 +82,33 @@ void LogFinding(const config::Finding& finding) {
       log::Info(kMe, finding.ToString());
       break;
   }
+}
+
+// What may be asked of the gateway at its admin socket.
+void AddHandlers(StatusReader* status, admin::Server* server) {
+  server->Handle("GET", "/status", [status](const admin::Request&) {
+    admin::Response response;
+    response.content_type = "application/json";
+    response.body = ToJson(status->Read())
+                        .dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
+                    "\n";
+    return response;
+  });
+}
+
+// The socket that the configuration names must work; the one that it does not need not.
+Result<void> ServeAdmin(const config::GatewayConfig& config, admin::Server* server) {
+  if (config.admin_socket.empty()) return {};
+  auto listening = server->Listen(config.admin_socket);
+  if (listening) return {};
+  if (config.admin_socket_where.line > 0) {
+    const config::Finding finding{config::Severity::kError, config.admin_socket_where,
+                                  listening.error().message};
+    return Fail(Code::kConfig, finding.ToString());
+  }
+  log::Warn(kMe, "runs without an admin socket, so penstock status cannot ask it: " +
+                     listening.error().message);
+  return {};
 }
 
 // Waits for a signal or the store's failure; with exit_when_done also for the sources' end.
@@ -173,15 +203,24 @@ int Run(const CommandOptions& options) {
   Signal changed;
   Pipeline pipeline(prepared.get(), &clock, &changed);
   pipeline.SetOnStoreFailed([&signals] { signals.Wake(); });
+  StatusReader status(&pipeline, &config, &clock);
+  admin::Server server;
+  AddHandlers(&status, &server);
+  if (const auto serving = ServeAdmin(config, &server); !serving) {
+    log::LogError(kMe, serving.error().message);
+    return kExitConfig;
+  }
   if (const auto started = pipeline.Start(); !started) {
     log::LogError(kMe, started.error().message);
     return started.error().code == Code::kConfig ? kExitConfig : kExitFailure;
   }
   log::Write(log::Level::kInfo, kMe, "running: " + pipeline.Summary(),
              {{"name", config.name}, {"version", PENSTOCK_VERSION}});
+  status.SetPhase(StatusReader::Phase::kRunning);
   NotifyReady("running: " + pipeline.Summary());
   WaitForEnd(signals, pipeline, options.exit_when_done);
   const bool source_failed = options.exit_when_done && pipeline.any_source_failed();
+  status.SetPhase(StatusReader::Phase::kStopping);
   const int code = ShutDown(pipeline, signals, changed, config.shutdown_timeout);
   return source_failed && code == kExitOk ? kExitFailure : code;
 }

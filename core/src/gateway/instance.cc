@@ -55,6 +55,7 @@ Instance::Instance(plugin::Kind kind, std::string name, std::shared_ptr<plugin::
       plugin_(std::move(plugin)),
       options_(std::move(options)),
       metrics_(metrics) {
+  shown_.since_ns = SystemClock().WallNs();
   host_.struct_size = sizeof host_;
   host_.abi_major = PENSTOCK_ABI_MAJOR;
   host_.abi_minor = PENSTOCK_ABI_MINOR;
@@ -114,6 +115,18 @@ uint64_t* Instance::Metric(const penstock_host* host, int32_t kind, const char* 
   return Of(host)->metrics_->Cell(Of(host)->component_, kind, name, help == nullptr ? "" : help);
 }
 
+InstanceState Instance::state() const {
+  std::lock_guard lock(shown_mutex_);
+  return shown_;
+}
+
+void Instance::Show(std::string_view state, std::string_view reason) {
+  std::lock_guard lock(shown_mutex_);
+  if (shown_.name != state) shown_.since_ns = SystemClock().WallNs();
+  shown_.name = state;
+  shown_.reason = reason;
+}
+
 bool Instance::IsNews(int32_t state, std::string_view reason) {
   const TimePoint now = SystemClock().Now();
   const bool changed = std::exchange(state_, state) != state;
@@ -125,6 +138,7 @@ bool Instance::IsNews(int32_t state, std::string_view reason) {
 
 void Instance::ReportState(const penstock_host* host, int32_t state, penstock_str text) noexcept {
   Instance* self = Of(host);
+  self->Show(StateName(state), View(text));
   std::lock_guard lock(self->state_mutex_);
   const int32_t before = self->state_;
   if (self->IsNews(state, View(text))) {
@@ -188,17 +202,22 @@ Result<void> SourceInstance::Start() {
 
 void SourceInstance::Run() {
   NameThread(name());
+  if (state().name == InstanceState().name) Show("running", "");
   penstock_error error{};
   error.struct_size = sizeof error;
   const penstock_status status = entry().run(plugin_instance(), &error);
   if (status < 0) {
     failed_ = true;
-    log::LogError(component(),
-                  std::string("stopped for good: ") +
-                      (error.text[0] != '\0' ? error.text : "the plugin gave no reason") +
-                      "; mend it and restart the gateway");
+    const std::string reason = std::string("stopped for good: ") +
+                               (error.text[0] != '\0' ? error.text : "the plugin gave no reason") +
+                               "; mend it and restart the gateway";
+    Show("failed", reason);
+    log::LogError(component(), reason);
   } else if (!stopping_) {
+    Show("finished", "");
     log::Info(component(), "finished");
+  } else {
+    Show("stopped", "");
   }
   finished_ = true;
   on_finished_();

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -18,6 +19,13 @@
 
 namespace penstock::gateway {
 
+// What an instance last said of itself, or how its run ended.
+struct InstanceState {
+  std::string name = "starting";  // or connecting, ready, failed, running, finished, stopped
+  std::string reason;
+  int64_t since_ns = 0;  // the name is this since then, as Clock::WallNs
+};
+
 // What both have: the plugin's instance and the host table that it sees.
 class Instance {
  public:
@@ -25,6 +33,7 @@ class Instance {
   Instance& operator=(const Instance&) = delete;
 
   const std::string& name() const { return name_; }
+  InstanceState state() const;  // any thread; never waits for the plugin
 
  protected:
   Instance(plugin::Kind kind, std::string name, std::shared_ptr<plugin::Plugin> plugin,
@@ -40,6 +49,7 @@ class Instance {
   penstock_instance* plugin_instance() const { return instance_; }
   penstock_host& table() { return host_; }
   const std::string& component() const { return component_; }
+  void Show(std::string_view state, std::string_view reason);
 
   // The plugin says what state it is in; already filtered to changes.
   virtual void OnState(int32_t state, std::string_view text) = 0;
@@ -69,6 +79,8 @@ class Instance {
   int32_t state_ = 0;   // 0: nothing reported yet
   std::string reason_;  // as last logged
   TimePoint reason_due_{};
+  mutable std::mutex shown_mutex_;  // apart from state_mutex_, which is held while a line is logged
+  InstanceState shown_;
 };
 
 class SourceInstance final : public Instance {
@@ -130,6 +142,7 @@ class SinkInstance final : public Instance, private delivery::SinkPort {
   void Stop();
 
   std::vector<delivery::Ledger> Ledgers() const { return dispatcher_.Ledgers(); }
+  std::vector<delivery::RouteStatus> Routes() const { return dispatcher_.Routes(); }
   delivery::SinkStatus Status() const { return dispatcher_.Status(); }
 
  private:

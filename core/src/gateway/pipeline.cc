@@ -139,6 +139,7 @@ Result<void> Pipeline::BuildSource(SourcePart* part, uint64_t reserve, uint64_t 
   if (!queue) return tl::unexpected(queue.error());
   source->queue = std::move(*queue);
   source->instance->SetQueue(source->queue);
+  std::lock_guard lock(parts_mutex_);
   sources_.push_back(std::move(source));
   return {};
 }
@@ -180,6 +181,7 @@ Result<void> Pipeline::BuildSink(SinkPart* part, uint64_t reserve) {
   for (delivery::CursorSpec& cursor : cursors) sink->AddCursor(std::move(cursor));
   sink->SetOnDrained([this] { changed_->Notify(); });
   if (auto created = sink->Create(); !created) return created;
+  std::lock_guard lock(parts_mutex_);
   sinks_.push_back(std::move(sink));
   return {};
 }

@@ -4,11 +4,13 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "gateway/instance.h"
 #include "gateway/prepare.h"
+#include "gateway/status.h"
 #include "queue/queue.h"
 #include "store/store.h"
 
@@ -56,6 +58,9 @@ class Pipeline {
   bool on_disk(const std::string& source) const;
   std::vector<delivery::Ledger> Ledgers() const;
   std::string Summary() const;  // one line for the service manager
+  // Fills in memory, sources, sinks and routes, but for the rates; those that are made so far. Any
+  // thread, at any time; takes short locks only, and calls into no plugin.
+  void Describe(GatewayStatus* status) const;
 
  private:
   struct Source {
@@ -80,6 +85,7 @@ class Pipeline {
   queue::MemoryBudget budget_;
   CountedDeadLetters dead_letters_;
   std::unique_ptr<store::Store> store_;  // null: nothing is kept on disk
+  mutable std::mutex parts_mutex_;  // for who is in these two; only Start changes that
   std::vector<std::unique_ptr<Source>> sources_;
   std::vector<std::unique_ptr<SinkInstance>> sinks_;
 };

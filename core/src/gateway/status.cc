@@ -1,0 +1,251 @@
+#include "gateway/status.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "event/time.h"
+#include "gateway/pipeline.h"
+
+namespace penstock::gateway {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Rates are of a stretch of at least the first, so that they say something, and of at most the
+// second, so that they are of now.
+constexpr Nanoseconds kRateLeast = std::chrono::milliseconds(500);
+constexpr Nanoseconds kRateMost = std::chrono::seconds(15);
+
+const char* StorageName(config::Storage storage) {
+  return storage == config::Storage::kDisk ? "disk" : "memory";
+}
+
+const char* WhenFullName(config::WhenFull when_full) {
+  switch (when_full) {
+    case config::WhenFull::kBlock:
+      return "block";
+    case config::WhenFull::kDropNewest:
+      return "drop_newest";
+    case config::WhenFull::kDropOldest:
+      return "drop_oldest";
+  }
+  return "?";
+}
+
+const char* PhaseName(StatusReader::Phase phase) {
+  switch (phase) {
+    case StatusReader::Phase::kStarting:
+      return "starting";
+    case StatusReader::Phase::kRunning:
+      return "running";
+    case StatusReader::Phase::kStopping:
+      return "stopping";
+  }
+  return "?";
+}
+
+void FillInstance(const Instance& instance, InstanceStatus* out) {
+  const InstanceState state = instance.state();
+  out->name = instance.name();
+  out->state = state.name;
+  out->reason = state.reason;
+  out->since_ns = state.since_ns;
+}
+
+template <typename TableConfig>
+const TableConfig* FindConfig(const std::vector<TableConfig>& tables, const std::string& name) {
+  const auto found = std::find_if(tables.begin(), tables.end(),
+                                  [&](const TableConfig& table) { return table.name == name; });
+  return found == tables.end() ? nullptr : &*found;
+}
+
+QueueStatus ReadQueue(const queue::Queue& queue, const config::QueueConfig& config) {
+  QueueStatus out;
+  out.storage = StorageName(config.storage);
+  out.when_full = WhenFullName(config.when_full);
+  out.max_events = config.max_events;
+  out.max_bytes = config.max_bytes;
+  const queue::Stats stats = queue.stats();
+  out.events = stats.events;
+  out.bytes = stats.bytes;
+  out.begin = queue.begin();
+  out.end = queue.end();
+  out.dropped_newest = stats.dropped_newest;
+  return out;
+}
+
+std::string RouteName(const RouteStatus& route) {
+  return route.ledger.source + " -> " + route.ledger.sink;
+}
+
+double Seconds(Nanoseconds n) { return std::chrono::duration<double>(n).count(); }
+
+// ---- JSON
+
+std::string Time(int64_t unix_ns) {
+  char text[event::kMaxTimeSize];
+  return {text, event::WriteTime(unix_ns, text)};
+}
+
+Json Optional(const std::optional<double>& value) { return value ? Json(*value) : Json(); }
+
+Json InstanceJson(const InstanceStatus& instance, int64_t now_ns) {
+  return {{"name", instance.name},
+          {"plugin", instance.plugin},
+          {"state", instance.state},
+          {"reason", instance.reason},
+          {"since", Time(instance.since_ns)},
+          {"seconds_in_state", Seconds(Nanoseconds(now_ns - instance.since_ns))}};
+}
+
+Json QueueJson(const QueueStatus& queue) {
+  return {{"storage", queue.storage},
+          {"when_full", queue.when_full},
+          {"events", queue.events},
+          {"max_events", queue.max_events},
+          {"bytes", queue.bytes},
+          {"max_bytes", queue.max_bytes},
+          {"begin", queue.begin},
+          {"end", queue.end},
+          {"dropped_newest", queue.dropped_newest}};
+}
+
+Json LedgerJson(const delivery::Ledger& ledger) {
+  Json dropped = Json::object();
+  for (size_t i = 0; i < ledger.dropped.size(); ++i)
+    dropped[delivery::DropReasonName(static_cast<delivery::DropReason>(i))] = ledger.dropped[i];
+  return {{"received", ledger.received},
+          {"delivered", ledger.delivered},
+          {"dead_lettered", ledger.dead_lettered},
+          {"dropped", std::move(dropped)},
+          {"pending", ledger.pending},
+          {"retries", ledger.retries},
+          {"unknown", ledger.unknown},
+          {"duplicates", ledger.duplicates},
+          {"duplicates_at_once", ledger.duplicates_at_once},
+          {"reordered", ledger.reordered}};
+}
+
+Json RouteJson(const RouteStatus& route, TimePoint now) {
+  Json age, backoff;
+  if (route.oldest_pending) age = Seconds(std::max(now - *route.oldest_pending, Nanoseconds(0)));
+  if (route.failures > 0) {
+    backoff = {{"failures", route.failures},
+               {"reason", route.reason},
+               {"seconds_to_next_try", Seconds(std::max(route.next_try - now, Nanoseconds(0)))}};
+  }
+  return {{"source", route.ledger.source},
+          {"sink", route.ledger.sink},
+          {"ledger", LedgerJson(route.ledger)},
+          {"cursor", {{"committed", route.committed}, {"next", route.next}}},
+          {"oldest_pending_seconds", std::move(age)},
+          {"delivered_per_second", Optional(route.rate)},
+          {"backoff", std::move(backoff)}};
+}
+
+}  // namespace
+
+Json ToJson(const GatewayStatus& status) {
+  Json out;
+  out["gateway"] = {{"name", status.name},
+                    {"version", status.version},
+                    {"state", status.state},
+                    {"pid", status.pid},
+                    {"started", Time(status.started_ns)},
+                    {"uptime_seconds", Seconds(Nanoseconds(status.now_ns - status.started_ns))},
+                    {"rates_over_seconds", Optional(status.rate_over)}};
+  out["memory"] = {{"used", status.memory_used}, {"limit", status.memory_limit}};
+  out["sources"] = Json::array();
+  for (const SourceStatus& source : status.sources) {
+    Json one = InstanceJson(source, status.now_ns);
+    one["received_per_second"] = Optional(source.rate);
+    one["queue"] = QueueJson(source.queue);
+    out["sources"].push_back(std::move(one));
+  }
+  out["sinks"] = Json::array();
+  for (const SinkStatus& sink : status.sinks)
+    out["sinks"].push_back(InstanceJson(sink, status.now_ns));
+  out["routes"] = Json::array();
+  for (const RouteStatus& route : status.routes)
+    out["routes"].push_back(RouteJson(route, status.now));
+  return out;
+}
+
+void Pipeline::Describe(GatewayStatus* status) const {
+  status->memory_used = budget_.used();
+  status->memory_limit = budget_.total();
+  std::lock_guard lock(parts_mutex_);
+  for (const auto& source : sources_) {
+    SourceStatus one;
+    FillInstance(*source->instance, &one);
+    if (const auto* config = FindConfig(prepared_->config.sources, one.name)) {
+      one.plugin = config->plugin;
+      one.queue = ReadQueue(*source->queue, config->queue);
+    }
+    status->sources.push_back(std::move(one));
+  }
+  for (const auto& sink : sinks_) {
+    SinkStatus one;
+    FillInstance(*sink, &one);
+    if (const auto* config = FindConfig(prepared_->config.sinks, one.name))
+      one.plugin = config->plugin;
+    status->sinks.push_back(std::move(one));
+    for (delivery::RouteStatus& route : sink->Routes())
+      status->routes.push_back({std::move(route), {}});
+  }
+}
+
+StatusReader::StatusReader(const Pipeline* pipeline, const config::GatewayConfig* config,
+                           const Clock* clock)
+    : pipeline_(pipeline), config_(config), clock_(clock), started_ns_(clock->WallNs()) {}
+
+GatewayStatus StatusReader::Read() {
+  GatewayStatus status;
+  status.name = config_->name;
+  status.version = PENSTOCK_VERSION;
+  status.state = PhaseName(phase_);
+  status.pid = getpid();
+  status.started_ns = started_ns_;
+  pipeline_->Describe(&status);
+  status.now_ns = clock_->WallNs();
+  status.now = clock_->Now();
+  AddRates(&status);
+  return status;
+}
+
+void StatusReader::AddRates(GatewayStatus* status) {
+  Sample sample;
+  sample.at = status->now;
+  for (const SourceStatus& source : status->sources)
+    sample.received[source.name] = source.queue.end + source.queue.dropped_newest;
+  for (const RouteStatus& route : status->routes)
+    sample.delivered[RouteName(route)] = route.ledger.delivered;
+
+  std::lock_guard lock(mutex_);
+  const bool rested = newer_ && sample.at - newer_->at >= kRateLeast;
+  const std::optional<Sample>& base = rested ? newer_ : older_;
+  if (base && sample.at - base->at >= kRateLeast && sample.at - base->at <= kRateMost) {
+    const double seconds = Seconds(sample.at - base->at);
+    const auto rate = [seconds](const std::map<std::string, uint64_t>& before,
+                                const std::map<std::string, uint64_t>& now,
+                                const std::string& name) -> Rate {
+      const auto then = before.find(name);
+      if (then == before.end() || now.at(name) < then->second) return {};
+      return static_cast<double>(now.at(name) - then->second) / seconds;
+    };
+    status->rate_over = seconds;
+    for (SourceStatus& source : status->sources)
+      source.rate = rate(base->received, sample.received, source.name);
+    for (RouteStatus& route : status->routes)
+      route.rate = rate(base->delivered, sample.delivered, RouteName(route));
+  }
+  if (!newer_) {
+    newer_ = std::move(sample);
+  } else if (rested) {
+    older_ = std::exchange(newer_, std::move(sample));
+  }
+}
+
+}  // namespace penstock::gateway
