@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "cli/plugin_commands.h"
+#include "cli/status_command.h"
 #include "config/config.h"
 #include "gateway/gateway.h"
 
@@ -16,7 +17,8 @@ namespace penstock::cli {
 namespace {
 
 constexpr char kDefaultConfig[] = "/etc/penstock/penstock.toml";
-constexpr std::array<std::string_view, 4> kCommands = {"run", "check", "plugins", "version"};
+constexpr std::array<std::string_view, 5> kCommands = {"run", "check", "status", "plugins",
+                                                       "version"};
 constexpr std::array<std::string_view, 2> kPluginCommands = {"list", "info"};
 
 constexpr char kAbout[] =
@@ -28,11 +30,13 @@ constexpr char kFooter[] =
     "Examples:\n"
     "  penstock check --config ./penstock.toml    what is wrong, and what each route guarantees\n"
     "  penstock run --config ./penstock.toml      run in the foreground; SIGTERM stops it\n"
+    "  penstock status                            how the running gateway does\n"
     "  penstock plugins list                      what is installed, and what was refused and why\n"
     "  penstock plugins info kafka                the options of a plugin\n"
     "  systemctl start penstock                   run as a service, on the default configuration\n"
     "\nFiles:\n"
     "  /etc/penstock/penstock.toml      the configuration; conf.d/*.toml beside it is read too\n"
+    "  /run/penstock/admin.sock         where a running gateway is asked; gateway.admin_socket\n"
     "  " PENSTOCK_PLUGIN_DIR
     "\n                                   the packaged plugins; more directories: "
     "gateway.plugin_dirs\n"
@@ -57,6 +61,15 @@ constexpr char kCheckFooter[] =
     "hold up which source.\n"
     "\nExit codes: 0 the configuration can be run; 2 wrong usage; 78 it cannot.\n"
     "\nExample: penstock check --config ./penstock.toml && systemctl restart penstock\n";
+constexpr char kStatusFooter[] =
+    "Asks the running gateway at its admin socket, which only root and the user that it runs\n"
+    "as may use. Of each source: its state and its queue; of each sink: its state; of each\n"
+    "route: what became of the events (received = delivered + dead letters + dropped +\n"
+    "pending), how old the oldest pending one is, and why it is not delivered. --json gives\n"
+    "all of it, with offsets; rates are null unless the gateway was asked a moment ago.\n"
+    "\nExit codes: 0; 1 no gateway answers; 2 wrong usage; 78 the configuration, which names\n"
+    "the socket, cannot be read.\n"
+    "\nExample: penstock status --json | jq '.routes[] | select(.backoff)'\n";
 constexpr char kListFooter[] =
     "Reads the files and runs none of their code. STATUS is ok, refused (the reason follows),\n"
     "or shadowed: a file of that name in an earlier directory comes first. Exit code: 0.\n";
@@ -72,18 +85,24 @@ struct Arguments {
   bool exit_when_done = false;
   bool json = false;
   std::string plugin_name;
+  std::string socket;
 };
 
 // The parser and the sub-commands in it that can be asked whether they were given.
 struct Parser {
   CLI::App app{kAbout, "penstock"};
-  CLI::App *run, *check, *plugins, *list, *info, *version;
+  CLI::App *run, *check, *status, *plugins, *list, *info, *version;
+  CLI::Option* status_config;
 };
 
-void AddConfigOptions(CLI::App* command, Arguments* arguments) {
-  command->add_option("-c,--config", arguments->config_file, "The configuration")
+CLI::Option* AddConfigOption(CLI::App* command, Arguments* arguments) {
+  return command->add_option("-c,--config", arguments->config_file, "The configuration")
       ->type_name("FILE")
       ->default_str(kDefaultConfig);
+}
+
+void AddConfigOptions(CLI::App* command, Arguments* arguments) {
+  AddConfigOption(command, arguments);
   command
       ->add_option("--plugin-dir", arguments->plugin_dirs,
                    "Look for plugins here first; may be given several times")
@@ -109,6 +128,15 @@ std::unique_ptr<Parser> MakeParser(Arguments* arguments) {
   parser->check = app.add_subcommand("check", "Check the configuration and say what it guarantees");
   AddConfigOptions(parser->check, arguments);
   parser->check->footer(kCheckFooter);
+
+  parser->status = app.add_subcommand("status", "Show how the running gateway does");
+  parser->status_config = AddConfigOption(parser->status, arguments);
+  parser->status
+      ->add_option("--socket", arguments->socket,
+                   "The gateway's admin socket; else the one that the configuration names")
+      ->type_name("PATH");
+  parser->status->add_flag("--json", arguments->json, "For programs");
+  parser->status->footer(kStatusFooter);
 
   parser->plugins = app.add_subcommand("plugins", "Show the plugins that are installed");
   parser->plugins->require_subcommand(1);
@@ -181,6 +209,11 @@ int Dispatch(const Parser& parser, const Arguments& arguments, std::ostream& out
     const gateway::CommandOptions options{arguments.config_file, arguments.plugin_dirs,
                                           arguments.exit_when_done};
     return parser.run->parsed() ? gateway::Run(options) : gateway::Check(options, out, err);
+  }
+  if (parser.status->parsed()) {
+    return ShowStatus({arguments.config_file, parser.status_config->count() > 0, arguments.socket,
+                       arguments.json},
+                      out, err);
   }
   const auto directories = PluginDirectories(arguments.plugin_dirs, arguments.config_file, err);
   if (parser.list->parsed()) return ListPlugins(directories, arguments.json, out);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <cstdio>
 #include <span>
 #include <utility>
 
@@ -75,6 +77,40 @@ std::string FormatSize(int64_t bytes) {
   constexpr std::array<Unit, 5> kUnits = {
       {{1ll << 40, "TiB"}, {1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}, {1, "B"}}};
   return InLargestUnit(bytes, kUnits);
+}
+
+std::string RoundedDuration(double seconds) {
+  char text[32];
+  if (seconds < 0.9995) {
+    std::snprintf(text, sizeof text, "%.0fms", std::max(seconds, 0.0) * 1000);
+    return text;
+  }
+  if (seconds < 59.95) {
+    std::snprintf(text, sizeof text, "%.1fs", seconds);
+    return text;
+  }
+  const auto whole = static_cast<uint64_t>(std::llround(seconds));
+  const uint64_t minutes = whole / 60, hours = minutes / 60, days = hours / 24;
+  const auto two = [](uint64_t large, const char* unit, uint64_t small, const char* small_unit) {
+    return std::to_string(large) + unit + std::to_string(small) + small_unit;
+  };
+  if (hours == 0) return two(minutes, "m", whole % 60, "s");
+  if (days == 0) return two(hours, "h", minutes % 60, "m");
+  return two(days, "d", hours % 24, "h");
+}
+
+std::string RoundedSize(uint64_t bytes) {
+  constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  size_t unit = 0;
+  while (value >= 999.5 && unit + 1 < kUnits.size()) {
+    value /= 1024;
+    ++unit;
+  }
+  char text[32];
+  std::snprintf(text, sizeof text, unit > 0 && value < 99.95 ? "%.1f%s" : "%.0f%s", value,
+                kUnits[unit]);
+  return text;
 }
 
 }  // namespace penstock::cli

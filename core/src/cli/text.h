@@ -24,4 +24,9 @@ std::string Wrapped(std::string_view text, size_t indent, size_t width);
 std::string FormatDuration(int64_t nanoseconds);
 std::string FormatSize(int64_t bytes);
 
+// The same to about three digits, for what is measured: "340ms", "12.3s", "3m12s", "2d3h";
+// "1.2MiB".
+std::string RoundedDuration(double seconds);
+std::string RoundedSize(uint64_t bytes);
+
 }  // namespace penstock::cli

@@ -65,14 +65,14 @@ TEST_F(CliTest, HelpSaysWhatItIsAndGivesExamplesFilesAndExitCodes) {
     EXPECT_THAT(help.out, AllOf(HasSubstr("moves events from event servers to event buses"),
                                 HasSubstr("Examples:\n"), HasSubstr("/etc/penstock/penstock.toml"),
                                 HasSubstr("Exit codes:\n"), HasSubstr("78")));
-    for (const char* command : {"run", "check", "plugins", "version"})
+    for (const char* command : {"run", "check", "status", "plugins", "version"})
       EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + " "));
   }
 }
 
 TEST_F(CliTest, EveryCommandHasHelp) {
   for (const char* command :
-       {"run", "check", "plugins", "plugins list", "plugins info", "version"}) {
+       {"run", "check", "status", "plugins", "plugins list", "plugins info", "version"}) {
     const Outcome help = Run(std::string(command) + " --help");
     EXPECT_EQ(help.code, 0) << command;
     EXPECT_THAT(help.out, HasSubstr(std::string("Usage: penstock ") + command)) << command;
@@ -81,7 +81,7 @@ TEST_F(CliTest, EveryCommandHasHelp) {
 }
 
 TEST_F(CliTest, HelpLinesFitATerminal) {
-  for (const char* command : {"", "run", "check", "plugins list", "plugins info"}) {
+  for (const char* command : {"", "run", "check", "status", "plugins list", "plugins info"}) {
     std::istringstream lines(Run(std::string(command) + " --help").out);
     for (std::string line; std::getline(lines, line);) {
       EXPECT_LE(line.size(), 100u) << line;
@@ -111,6 +111,7 @@ TEST_F(CliTest, WrongUsageIsExitCode2WithAHint) {
       {"run --frob", "--frob", "Try: penstock run --help"},
       {"run extra", "extra", "Try: penstock run --help"},
       {"check --config", "--config", "Try: penstock check --help"},
+      {"status --socket", "--socket", "Try: penstock status --help"},
       {"--frob", "--frob", "Try: penstock --help"},
   };
   for (const auto& c : cases) {
@@ -123,7 +124,7 @@ TEST_F(CliTest, WrongUsageIsExitCode2WithAHint) {
 }
 
 TEST_F(CliTest, AConfigurationThatCannotBeReadIsExitCode78) {
-  for (const char* command : {"run", "check"}) {
+  for (const char* command : {"run", "check", "status"}) {
     const Outcome outcome = Run(std::string(command) + " --config /nonexistent/penstock.toml");
     EXPECT_EQ(outcome.code, 78) << command;
     EXPECT_THAT(outcome.err, HasSubstr("/nonexistent/penstock.toml")) << command;

@@ -28,5 +28,23 @@ TEST(Text, DurationsAndSizesTakeTheLargestWholeUnit) {
   EXPECT_EQ(FormatSize(1025), "1025B");
 }
 
+TEST(Text, WhatIsMeasuredIsRounded) {
+  EXPECT_EQ(RoundedDuration(0), "0ms");
+  EXPECT_EQ(RoundedDuration(0.0004), "0ms");
+  EXPECT_EQ(RoundedDuration(0.34), "340ms");
+  EXPECT_EQ(RoundedDuration(0.9996), "1.0s");
+  EXPECT_EQ(RoundedDuration(59.94), "59.9s");
+  EXPECT_EQ(RoundedDuration(59.96), "1m0s");
+  EXPECT_EQ(RoundedDuration(3599.6), "1h0m");
+  EXPECT_EQ(RoundedDuration(11525), "3h12m");
+  EXPECT_EQ(RoundedDuration(86400 * 2 + 3600 * 3 + 1), "2d3h");
+  EXPECT_EQ(RoundedSize(0), "0B");
+  EXPECT_EQ(RoundedSize(999), "999B");
+  EXPECT_EQ(RoundedSize(1000), "1.0KiB");
+  EXPECT_EQ(RoundedSize(1258291), "1.2MiB");
+  EXPECT_EQ(RoundedSize(uint64_t{250} << 20), "250MiB");
+  EXPECT_EQ(RoundedSize(uint64_t{5} << 60), "5242880TiB");
+}
+
 }  // namespace
 }  // namespace penstock::cli

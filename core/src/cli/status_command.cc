@@ -1,0 +1,217 @@
+#include "cli/status_command.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "admin/client.h"
+#include "cli/text.h"
+#include "config/config.h"
+#include "gateway/gateway.h"
+#include "plugin/elf.h"
+
+namespace penstock::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using plugin::Printable;
+
+constexpr auto kForRates = std::chrono::seconds(1);
+
+// ---- asking
+
+std::string FirstError(const config::Loaded& loaded) {
+  for (const config::Finding& finding : loaded.findings) {
+    if (finding.severity == config::Severity::kError) return finding.ToString();
+  }
+  return "";
+}
+
+// The socket to ask; an exit code when there is none.
+std::optional<int> FindSocket(const StatusOptions& options, std::string* socket,
+                              std::ostream& err) {
+  *socket = options.socket;
+  if (!socket->empty()) return {};
+  std::error_code ignored;
+  const bool default_missing =
+      !options.config_given && !std::filesystem::exists(options.config_file, ignored);
+  // Of an empty configuration all is as by default.
+  const config::Loaded loaded = default_missing ? config::LoadText({{options.config_file, ""}})
+                                                : config::Load(options.config_file);
+  if (!loaded.complete) {
+    err << "penstock: " << FirstError(loaded)
+        << "\npenstock: so the gateway's socket is not known: name it with --socket\n";
+    return gateway::kExitConfig;
+  }
+  *socket = loaded.config.gateway.admin_socket;
+  if (!socket->empty()) return {};
+  err << "penstock: gateway.admin_socket is switched off in " << options.config_file
+      << ", so a gateway that runs with it cannot be asked\n";
+  return gateway::kExitFailure;
+}
+
+std::optional<std::string> Ask(const std::string& socket, std::ostream& err) {
+  const Result<admin::Reply> reply = admin::Client(socket).Call("GET", "/status");
+  if (!reply) {
+    err << "penstock: " << reply.error().message << "\n";
+    return {};
+  }
+  if (reply->status == 200) return reply->body;
+  err << "penstock: the gateway on " << socket << " answered " << reply->status << ": "
+      << Printable(reply->body) << "\n";
+  return {};
+}
+
+// ---- for people
+
+std::string Number(const Json& value) { return std::to_string(value.get<uint64_t>()); }
+
+std::string Seconds(const Json& value) {
+  return value.is_null() ? "-" : RoundedDuration(value.get<double>());
+}
+
+std::string RateText(const Json& value) {
+  if (value.is_null()) return "-";
+  const double rate = value.get<double>();
+  char text[32];
+  std::snprintf(text, sizeof text, rate > 0 && rate < 10 ? "%.1f/s" : "%.0f/s", rate);
+  return text;
+}
+
+std::string Filled(const Json& used, const Json& limit) {
+  return RoundedSize(used.get<uint64_t>()) + " of " + FormatSize(limit.get<int64_t>());
+}
+
+uint64_t Total(const Json& counters) {
+  uint64_t sum = 0;
+  for (const auto& [name, n] : counters.items()) sum += n.get<uint64_t>();
+  return sum;
+}
+
+std::string HeadText(const Json& status) {
+  const Json& gateway = status.at("gateway");
+  return "gateway " + Printable(gateway.at("name").get<std::string>()) + ": " +
+         gateway.at("state").get<std::string>() + " for " + Seconds(gateway.at("uptime_seconds")) +
+         ", penstock " + Printable(gateway.at("version").get<std::string>()) + ", pid " +
+         std::to_string(gateway.at("pid").get<int64_t>()) +
+         "\nmemory: " + Filled(status.at("memory").at("used"), status.at("memory").at("limit")) +
+         "\n";
+}
+
+std::vector<std::string> InstanceCells(const Json& instance) {
+  return {Printable(instance.at("name").get<std::string>()),
+          Printable(instance.at("plugin").get<std::string>()),
+          Printable(instance.at("state").get<std::string>()),
+          Seconds(instance.at("seconds_in_state"))};
+}
+
+std::string SourcesText(const Json& sources) {
+  std::vector<Row> rows = {{{"SOURCE", "PLUGIN", "STATE", "FOR", "RATE", "QUEUE", "EVENTS", "SIZE",
+                             "WHEN FULL", "DROPPED"},
+                            ""}};
+  for (const Json& source : sources) {
+    const Json& queue = source.at("queue");
+    Row row{InstanceCells(source), Printable(source.at("reason").get<std::string>())};
+    for (std::string cell :
+         {RateText(source.at("received_per_second")), queue.at("storage").get<std::string>(),
+          Number(queue.at("events")) + " of " + Number(queue.at("max_events")),
+          Filled(queue.at("bytes"), queue.at("max_bytes")),
+          queue.at("when_full").get<std::string>(), Number(queue.at("dropped_newest"))})
+      row.cells.push_back(std::move(cell));
+    rows.push_back(std::move(row));
+  }
+  return Table(rows);
+}
+
+std::string SinksText(const Json& sinks) {
+  std::vector<Row> rows = {{{"SINK", "PLUGIN", "STATE", "FOR"}, ""}};
+  for (const Json& sink : sinks)
+    rows.push_back({InstanceCells(sink), Printable(sink.at("reason").get<std::string>())});
+  return Table(rows);
+}
+
+// What is out of the ordinary on a route.
+std::string RouteNote(const Json& route) {
+  std::vector<std::string> notes;
+  const Json& backoff = route.at("backoff");
+  if (!backoff.is_null()) {
+    const double wait = backoff.at("seconds_to_next_try").get<double>();
+    notes.push_back((wait > 0 ? "next try in " + RoundedDuration(wait) : "trying again") + ", " +
+                    Number(backoff.at("failures")) +
+                    " failed in a row: " + Printable(backoff.at("reason").get<std::string>()));
+  }
+  const Json& ledger = route.at("ledger");
+  for (const auto& [reason, n] : ledger.at("dropped").items()) {
+    if (n.get<uint64_t>() > 0) notes.push_back("dropped as " + Printable(reason) + " " + Number(n));
+  }
+  const std::pair<const char*, const char*> counters[] = {
+      {"retries", "retries"},
+      {"unknown", "answers unknown"},
+      {"duplicates", "duplicates suppressed by the bus"},
+      {"duplicates_at_once", "duplicates at the first attempt"},
+      {"reordered", "reordered"}};
+  for (const auto& [key, words] : counters) {
+    if (ledger.at(key).get<uint64_t>() > 0) notes.push_back(Number(ledger.at(key)) + " " + words);
+  }
+  std::string out;
+  for (const std::string& note : notes) out += (out.empty() ? "" : "; ") + note;
+  return out;
+}
+
+std::string RoutesText(const Json& routes) {
+  std::vector<Row> rows = {
+      {{"ROUTE", "RATE", "RECEIVED", "DELIVERED", "DEAD LETTERS", "DROPPED", "PENDING", "OLDEST"},
+       ""}};
+  for (const Json& route : routes) {
+    const Json& ledger = route.at("ledger");
+    rows.push_back({{Printable(route.at("source").get<std::string>()) + " -> " +
+                         Printable(route.at("sink").get<std::string>()),
+                     RateText(route.at("delivered_per_second")), Number(ledger.at("received")),
+                     Number(ledger.at("delivered")), Number(ledger.at("dead_lettered")),
+                     std::to_string(Total(ledger.at("dropped"))), Number(ledger.at("pending")),
+                     Seconds(route.at("oldest_pending_seconds"))},
+                    RouteNote(route)});
+  }
+  return Table(rows);
+}
+
+int ShowText(const std::string& socket, std::string answer, std::ostream& out, std::ostream& err) {
+  try {
+    Json status = Json::parse(answer);
+    if (status.at("gateway").at("rates_over_seconds").is_null()) {
+      std::this_thread::sleep_for(kForRates);
+      const std::optional<std::string> again = Ask(socket, err);
+      if (!again) return gateway::kExitFailure;
+      status = Json::parse(*again);
+    }
+    out << StatusText(status);
+    return gateway::kExitOk;
+  } catch (const Json::exception& e) {
+    err << "penstock: the answer of the gateway on " << socket << " is not understood ("
+        << Printable(e.what()) << "); does it run another version than " PENSTOCK_VERSION "?\n";
+    return gateway::kExitFailure;
+  }
+}
+
+}  // namespace
+
+std::string StatusText(const Json& status) {
+  return HeadText(status) + "\n" + SourcesText(status.at("sources")) + "\n" +
+         SinksText(status.at("sinks")) + "\n" + RoutesText(status.at("routes"));
+}
+
+int ShowStatus(const StatusOptions& options, std::ostream& out, std::ostream& err) {
+  std::string socket;
+  if (const auto code = FindSocket(options, &socket, err)) return *code;
+  std::optional<std::string> answer = Ask(socket, err);
+  if (!answer) return gateway::kExitFailure;
+  if (!options.json) return ShowText(socket, std::move(*answer), out, err);
+  out << *answer;
+  return gateway::kExitOk;
+}
+
+}  // namespace penstock::cli

@@ -1,0 +1,25 @@
+// `penstock status`.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <ostream>
+#include <string>
+
+namespace penstock::cli {
+
+struct StatusOptions {
+  std::string config_file;
+  bool config_given = false;  // by the user; else the default file need not be there
+  std::string socket;         // empty: the one that the configuration names
+  bool json = false;
+};
+
+// Asks the running gateway and prints how it does, for people or as the JSON that it gave. The
+// former asks twice, a second apart, if there are no rates yet. 1: there is no answer; 78: the
+// configuration cannot be read.
+int ShowStatus(const StatusOptions& options, std::ostream& out, std::ostream& err);
+
+// The JSON of GET /status, for people. Throws nlohmann's exceptions if it is something else.
+std::string StatusText(const nlohmann::ordered_json& status);
+
+}  // namespace penstock::cli
