@@ -150,6 +150,15 @@ TEST_F(CrashToolsTest, ReplaysOneImage) {
   EXPECT_EQ(result_["first_failures"][0], first);
 }
 
+TEST_F(CrashToolsTest, NothingOfAnEarlierRunIsInAnImage) {
+  ASSERT_NO_FATAL_FAILURE(Record("", 5));
+  const std::string dir = directory_.string();
+  const std::string once =
+      CRASH_IMAGES " run " + dir + "/log " + dir + "/images --seed 1 --count 1 --keep -- sh -c";
+  ASSERT_EQ(Run(once + " 'echo >$0/stale'"), 0) << output_;
+  EXPECT_EQ(Run(once + " 'test ! -e $0/stale'"), 0) << output_;
+}
+
 TEST_F(CrashToolsTest, ACommandThatHangsIsAFailure) {
   ASSERT_NO_FATAL_FAILURE(Record("", 5));
   const std::string dir = directory_.string();

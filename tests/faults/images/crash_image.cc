@@ -106,6 +106,7 @@ void ForEachImage(const CrashLog& log, std::vector<PowerCut> cuts, bool without_
 }
 
 void Materialise(const Image& image, const std::string& directory) {
+  fs::remove_all(directory);  // of an earlier run
   fs::create_directories(directory);
   for (const std::string& path : image.directories) fs::create_directories(directory + "/" + path);
   for (const auto& [path, content] : image.files) {

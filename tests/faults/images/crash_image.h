@@ -45,7 +45,7 @@ class CutPlan {
 void ForEachImage(const CrashLog& log, std::vector<PowerCut> cuts, bool without_syncs,
                   const std::function<bool(const PowerCut&, const Image&)>& use);
 
-// Writes the image into a directory that it makes. Throws std::runtime_error.
+// Writes the image into a directory, in place of what was there. Throws std::runtime_error.
 void Materialise(const Image& image, const std::string& directory);
 
 // How the directory differs from the state at the end of the log; empty: not at all. Says whether
