@@ -23,16 +23,12 @@ class NullPort : public delivery::SinkPort {
     return PENSTOCK_OK;
   }
   void Flush() override {}
+  void Cancel(const std::vector<uint64_t>&) override {}
 
   delivery::Dispatcher* dispatcher = nullptr;
 
  private:
   std::vector<penstock_receipt> receipts_;
-};
-
-class NoDeadLetters : public delivery::DeadLetters {
- public:
-  bool Put(const delivery::DeadLetter&) override { return false; }
 };
 
 // A source that lends its memory, a queue for each sink's cursor, and one sink.
@@ -42,8 +38,8 @@ class Route {
     const auto signal = std::make_shared<Signal>();
     dispatcher_ = std::make_unique<delivery::Dispatcher>(
         "bus", &port_, delivery::WindowLimits{},
-        budget_.MakeShare(4 << 20, signal, queue::MemoryBudget::First::kAlways), &dead_letters_,
-        &clock_, signal, 1);
+        budget_.MakeShare(4 << 20, signal, queue::MemoryBudget::First::kAlways), &clock_, signal,
+        1);
     port_.dispatcher = dispatcher_.get();
     source_ = {"orders", "orders", "created", "generic", {}};
     for (size_t i = 0; i < queues; ++i) {
@@ -71,7 +67,6 @@ class Route {
  private:
   const SystemClock clock_;
   queue::MemoryBudget budget_{256 << 20};
-  NoDeadLetters dead_letters_;
   NullPort port_;
   event::SourceInfo source_;
   std::vector<std::shared_ptr<queue::MemoryQueue>> queues_;

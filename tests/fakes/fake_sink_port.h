@@ -38,6 +38,9 @@ class FakeSinkPort : public delivery::SinkPort {
   // Called for each message taken, within Submit.
   std::function<void(const Sent&)> on_sent;
 
+  // What Cancel was called for, in all.
+  std::vector<uint64_t> cancelled;
+
   // What the receipts go to.
   delivery::Dispatcher* dispatcher = nullptr;
 
@@ -53,6 +56,9 @@ class FakeSinkPort : public delivery::SinkPort {
     return n == batch.count ? PENSTOCK_OK : PENSTOCK_AGAIN;
   }
   void Flush() override { ++flushes; }
+  void Cancel(const std::vector<uint64_t>& tokens) override {
+    cancelled.insert(cancelled.end(), tokens.begin(), tokens.end());
+  }
 
   void Deliver(uint64_t token, uint32_t flags = 0) {
     Complete(token, PENSTOCK_DELIVERED, flags, "");

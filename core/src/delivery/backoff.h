@@ -11,6 +11,9 @@ namespace penstock::delivery {
 struct RetryPolicy {
   Nanoseconds initial{std::chrono::milliseconds(100)};
   Nanoseconds max{std::chrono::seconds(10)};
+  // When an event is given up; 0 each: never.
+  uint64_t max_attempts = 0;
+  Nanoseconds max_age{0};  // since it was first submitted
 };
 
 class Backoff {

@@ -3,15 +3,19 @@
 #include <cassert>
 
 namespace penstock::delivery {
+namespace {
 
-Cursor::Cursor(uint32_t lane, std::string sink, CursorSpec spec, DeadLetters* dead_letters,
-               const Clock* clock, const std::shared_ptr<Signal>& signal, uint64_t max_window,
-               uint64_t seed)
+// How often a cursor that waits for room in the dead letters asks for it.
+constexpr Nanoseconds kHeldInterval = std::chrono::seconds(1);
+
+}  // namespace
+
+Cursor::Cursor(uint32_t lane, std::string sink, CursorSpec spec, const Clock* clock,
+               const std::shared_ptr<Signal>& signal, uint64_t max_window, uint64_t seed)
     : lane_(lane),
       spec_(std::move(spec)),
       route_(spec_.source->name + " -> " + sink),
       encoder_(spec_.source, spec_.encoder),
-      dead_letters_(dead_letters),
       clock_(clock),
       reader_(spec_.queue->AddReader(sink, spec_.start, signal)),
       max_window_(max_window),
@@ -60,7 +64,7 @@ uint64_t Cursor::WindowRoom() const {
 }
 
 bool Cursor::HasWork(TimePoint now) const {
-  if (InBackoff(now)) return false;
+  if (InBackoff(now) || !held_.empty()) return false;
   if (spec_.order == Order::kStrict && in_flight_ > 0) return false;
   if (spec_.order == Order::kStrictPipelined && broken_ && in_flight_ > 0) return false;
   if (!retries_.empty()) return true;
@@ -69,8 +73,8 @@ bool Cursor::HasWork(TimePoint now) const {
 
 bool Cursor::Encode(const Slot& slot, Batch* batch) {
   penstock_message message{};
-  const auto encoded =
-      encoder_.Encode(slot.event(), spec_.queue->id(), slot.offset, *batch->arena, &message);
+  const auto [queue_id, number] = IdentityOf(slot);
+  const auto encoded = encoder_.Encode(slot.event(), queue_id, number, *batch->arena, &message);
   if (!encoded) {
     batch->unencodable = slot.offset;
     batch->reason = encoded.error().message;
@@ -119,14 +123,15 @@ uint32_t Cursor::BatchFlags() const {
   return PENSTOCK_BATCH_STRICT | (broken_ ? uint32_t{PENSTOCK_BATCH_RESUME} : 0u);
 }
 
-void Cursor::Submitted(const Batch& batch, size_t accepted) {
+void Cursor::Submitted(const Batch& batch, size_t accepted, TimePoint now) {
   for (size_t i = 0; i < accepted; ++i) {
     const penstock_message& message = batch.messages[i];
     Slot& slot = *window_.Find(message.token & kOffsetMask);
     slot.state = SlotState::kInFlight;
     slot.bytes = message.payload.len;
     slot.arena = batch.arena;
-    ++slot.attempt;
+    slot.cancelled = false;
+    if (++slot.attempt == 1) slot.first_sent = now;
     in_flight_bytes_ += slot.bytes;
     if (i >= batch.retried) continue;
     slot.late = slot.offset < batch.highest_taken;
@@ -141,7 +146,7 @@ void Cursor::Submitted(const Batch& batch, size_t accepted) {
     for (size_t i = taken; i < batch.read; ++i) window_.Unappend();
   } else if (batch.unencodable) {
     retries_.erase(*batch.unencodable);
-    Bury(window_.Find(*batch.unencodable), DropReason::kUnencodable, batch.reason);
+    Bury(window_.Find(*batch.unencodable), DropReason::kUnencodable, batch.reason, 0);
   }
 }
 
@@ -160,21 +165,70 @@ bool Cursor::Settle(uint64_t offset, int32_t outcome, uint32_t flags, std::strin
   }
   if (outcome == PENSTOCK_REJECTED) {
     blamed_ = true;
-    Bury(slot, DropReason::kRejected,
-         std::string(reason) + (code != 0 ? " (code " + std::to_string(code) + ")" : ""));
+    Bury(slot, DropReason::kRejected, std::string(reason), code);
     return true;
+  }
+  ++retries_counted_;
+  if (outcome != PENSTOCK_RETRY) ++unknown_counted_;
+  const bool follower = spec_.order == Order::kStrictPipelined && outcome == PENSTOCK_RETRY &&
+                        (flags & PENSTOCK_RECEIPT_FOLLOWER) != 0;
+  if (!follower) ++slot->failures;
+  if (follower) {
+    followed_ = broken_ = true;
+  } else {
+    MarkFailed(reason);
+    if (OverLimit(*slot, clock_->Now())) {
+      GiveUp(slot, reason, code);
+      return true;
+    }
   }
   slot->state = SlotState::kRetry;
   retries_.insert(offset);
-  ++retries_counted_;
-  if (outcome != PENSTOCK_RETRY) ++unknown_counted_;
-  if (spec_.order == Order::kStrictPipelined && outcome == PENSTOCK_RETRY &&
-      (flags & PENSTOCK_RECEIPT_FOLLOWER) != 0) {
-    followed_ = broken_ = true;
-    return true;
-  }
-  MarkFailed(reason);
   return true;
+}
+
+// ---- giving up
+
+bool Cursor::OverLimit(const Slot& slot, TimePoint now) const {
+  const RetryPolicy& limit = spec_.retry;
+  if (limit.max_attempts > 0 && slot.failures >= limit.max_attempts) return true;
+  return limit.max_age > Nanoseconds::zero() && slot.attempt > 0 &&
+         now - slot.first_sent >= limit.max_age;
+}
+
+void Cursor::GiveUp(Slot* slot, std::string_view reason, int32_t code) {
+  std::string text = "given up after " + std::to_string(slot->attempt) + " attempts";
+  if (!reason.empty()) text.append("; the last: ").append(reason);
+  Bury(slot, DropReason::kRetryLimit, text, code);
+}
+
+void Cursor::Expire(TimePoint now, std::vector<uint64_t>* tokens) {
+  if (spec_.retry.max_age <= Nanoseconds::zero()) return;
+  window_.ForEach([&](Slot& slot) {
+    if (slot.settled() || slot.state == SlotState::kHeld) return true;
+    if (slot.attempt == 0 || now - slot.first_sent < spec_.retry.max_age) return false;
+    if (slot.state == SlotState::kRetry) {
+      retries_.erase(slot.offset);
+      GiveUp(&slot, failure_, 0);
+    } else if (!slot.cancelled) {
+      slot.cancelled = true;
+      tokens->push_back(uint64_t{lane_} << kLaneShift | (slot.offset & kOffsetMask));
+    }
+    return true;
+  });
+}
+
+void Cursor::BuryHeld(TimePoint now) {
+  if (held_.empty() || now < held_due_) return;
+  while (!held_.empty()) {
+    const auto first = held_.begin();
+    if (!TryBury(window_.Find(first->first), &first->second)) {
+      held_due_ = now + kHeldInterval;
+      return;
+    }
+    held_.erase(first);
+  }
+  log::Info(route_, "the dead letters have room again");
 }
 
 void Cursor::SettleDelivered(Slot* slot, uint32_t flags) {
@@ -202,19 +256,42 @@ void Cursor::MarkFailed(std::string_view reason) {
 
 void Cursor::Refused(std::string_view reason) { MarkFailed(reason); }
 
-void Cursor::Bury(Slot* slot, DropReason reason, const std::string& text) {
-  const DeadLetter letter{spec_.source->name, ledger_.sink, slot->offset,
-                          IdOf(*slot),        text,         &slot->event()};
-  const bool kept = dead_letters_->Put(letter);
-  slot->state = kept ? SlotState::kDeadLettered : SlotState::kDropped;
-  slot->drop_reason = reason;
+void Cursor::Bury(Slot* slot, DropReason reason, const std::string& text, int32_t code) {
+  const auto [queue_id, number] = IdentityOf(*slot);
+  queue::Letter letter{queue_id, number, slot->block, slot->offset, IdOf(*slot),
+                       reason,   text,   code,        slot->attempt};
+  changed_ = true;
+  if (TryBury(slot, &letter)) return;
+  slot->state = SlotState::kHeld;
+  if (held_.empty()) {
+    held_due_ = clock_->Now() + kHeldInterval;
+    log::LogError(route_, "stopped: no room for more dead letters of source " + spec_.source->name +
+                              "; event " + letter.id + " waits for it: " + text +
+                              "; make room with penstock deadletters replay or drop");
+  }
+  held_.emplace(slot->offset, std::move(letter));
+}
+
+bool Cursor::TryBury(Slot* slot, queue::Letter* letter) {
+  using Room = queue::DeadLetters::Room;
+  const Room room = spec_.dead_letters == nullptr
+                        ? Room::kNowhere
+                        : spec_.dead_letters->Reserve(*letter, ledger_.sink);
+  if (room == Room::kFull) return false;
+  const bool kept = room == Room::kReserved;
   if (dead_log_.Allow(clock_->Now())) {
     log::Write(log::Level::kError, route_,
-               (kept ? "dead-lettered event " : "dropped event ") + letter.id + ": " + text +
+               (kept ? "dead-lettered event " : "dropped event ") + letter->id + ": " +
+                   letter->reason +
+                   (letter->code != 0 ? " (code " + std::to_string(letter->code) + ")" : "") +
                    dead_log_.HeldBackNote());
   }
+  slot->state = kept ? SlotState::kDeadLettered : SlotState::kDropped;
+  slot->drop_reason = letter->why;
   slot->block.reset();
+  if (kept) letters_.emplace(slot->offset, std::move(*letter));
   changed_ = true;
+  return true;
 }
 
 void Cursor::Commit(TimePoint now) {
@@ -269,7 +346,8 @@ void Cursor::ReleaseQueue() {
   }
   hold_told_ = window_.next();
   committed_told_ = window_.committed();
-  spec_.queue->Release(reader_.id, {hold_told_, committed_told_, ledger_});
+  spec_.queue->Release(reader_.id,
+                       {hold_told_, committed_told_, ledger_, std::exchange(released_, {})});
 }
 
 void Cursor::LogFailure(TimePoint now, Nanoseconds delay) {
@@ -289,6 +367,7 @@ void Cursor::Count(const Slot& slot) {
       break;
     case SlotState::kDeadLettered:
       ++ledger_.dead_lettered;
+      released_.push_back(std::move(letters_.extract(slot.offset).mapped()));
       break;
     default:
       ledger_.dropped[static_cast<size_t>(slot.drop_reason)] += slot.count;
@@ -306,18 +385,36 @@ void Cursor::OnConnected() {
 TimePoint Cursor::NextDeadline(TimePoint now) const {
   TimePoint next = TimePoint::max();
   if (InBackoff(now)) next = retry_at_;
+  if (!held_.empty()) next = std::min(next, held_due_);
+  if (spec_.retry.max_age > Nanoseconds::zero()) next = std::min(next, NextExpiry());
   if (spec_.skip_when_behind && spec_.max_behind.age > Nanoseconds::zero() &&
       (!retries_.empty() || spec_.queue->end() > window_.next()))
     next = std::min(next, now + spec_.max_behind.age / 4);
   return next;
 }
 
+TimePoint Cursor::NextExpiry() const {
+  TimePoint next = TimePoint::max();
+  window_.ForEach([&](const Slot& slot) {
+    if (slot.settled() || slot.state == SlotState::kHeld || slot.cancelled) return true;
+    if (slot.attempt > 0) next = slot.first_sent + spec_.retry.max_age;
+    return false;
+  });
+  return next;
+}
+
 bool Cursor::Drained() const { return window_.empty() && window_.next() == spec_.queue->end(); }
+
+std::pair<uint64_t, uint64_t> Cursor::IdentityOf(const Slot& slot) const {
+  if (spec_.replays) return spec_.queue->IdentityOf(slot.offset);
+  return {spec_.queue->id(), slot.offset};
+}
 
 std::string Cursor::IdOf(const Slot& slot) const {
   if (!slot.event().id.empty()) return spec_.source->name + ':' + std::string(slot.event().id);
   std::string id(32, '0');
-  event::WriteHostId(spec_.queue->id(), slot.offset, id.data());
+  const auto [queue_id, number] = IdentityOf(slot);
+  event::WriteHostId(queue_id, number, id.data());
   return id;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <limits>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -34,9 +35,8 @@ struct Batch {
 
 class Cursor {
  public:
-  Cursor(uint32_t lane, std::string sink, CursorSpec spec, DeadLetters* dead_letters,
-         const Clock* clock, const std::shared_ptr<Signal>& signal, uint64_t max_window,
-         uint64_t seed);
+  Cursor(uint32_t lane, std::string sink, CursorSpec spec, const Clock* clock,
+         const std::shared_ptr<Signal>& signal, uint64_t max_window, uint64_t seed);
   Cursor(const Cursor&) = delete;
   Cursor& operator=(const Cursor&) = delete;
 
@@ -61,12 +61,16 @@ class Cursor {
   void Build(uint64_t max_events, uint64_t max_bytes, Batch* batch);
   uint32_t BatchFlags() const;
   // The sink took the first accepted messages of the batch; the rest was never submitted.
-  void Submitted(const Batch& batch, size_t accepted);
+  void Submitted(const Batch& batch, size_t accepted, TimePoint now);
 
   // ---- what came back
   // The message's receipt; false: no such message is in flight.
   bool Settle(uint64_t offset, int32_t outcome, uint32_t flags, std::string_view reason,
               int32_t code);
+  // Gives up what is over the limit of age; tokens gets those that the sink has to give back first.
+  void Expire(TimePoint now, std::vector<uint64_t>* tokens);
+  // Looks whether the dead letters have room for what waits for it.
+  void BuryHeld(TimePoint now);
   // The sink could not take a batch at all.
   void Refused(std::string_view reason);
   // After a number of receipts: begins the backoff if some failed, and moves the cursor.
@@ -95,18 +99,24 @@ class Cursor {
   void DropRetries(uint64_t end, TimePoint oldest);
   void MarkFailed(std::string_view reason);
   void SettleDelivered(Slot* slot, uint32_t flags);
-  void Bury(Slot* slot, DropReason reason, const std::string& text);
+  bool OverLimit(const Slot& slot, TimePoint now) const;
+  void GiveUp(Slot* slot, std::string_view reason, int32_t code);
+  void Bury(Slot* slot, DropReason reason, const std::string& text, int32_t code);
+  // False: there is no room.
+  bool TryBury(Slot* slot, queue::Letter* letter);
   void LogFailure(TimePoint now, Nanoseconds delay);
   void Count(const Slot& slot);
   // Brings shown_ up to date; under ledger_mutex_.
   void Show();
+  // Queue's id and offset that the event's id is made of.
+  std::pair<uint64_t, uint64_t> IdentityOf(const Slot& slot) const;
   std::string IdOf(const Slot& slot) const;
+  TimePoint NextExpiry() const;
 
   const uint32_t lane_;
   const CursorSpec spec_;
   const std::string route_;  // "orders -> bus"
   const event::Encoder encoder_;
-  DeadLetters* const dead_letters_;
   const Clock* const clock_;
   const queue::Reader reader_;
   const uint64_t max_window_;  // slots
@@ -116,7 +126,11 @@ class Cursor {
   uint64_t in_flight_ = 0, in_flight_bytes_ = 0;
   uint64_t retried_in_flight_ = 0;  // of in_flight_, not for the first time
   static constexpr uint64_t kNoWait = std::numeric_limits<uint64_t>::max();
-  uint64_t resume_at_ = kNoWait;  // in flight; see OutOfRoom
+  uint64_t resume_at_ = kNoWait;               // in flight; see OutOfRoom
+  std::map<uint64_t, queue::Letter> held_;     // of slots in state kHeld
+  std::map<uint64_t, queue::Letter> letters_;  // of slots in state kDeadLettered
+  std::vector<queue::Letter> released_;        // behind the cursor, not told to the queue yet
+  TimePoint held_due_{};                       // when to ask for room again
   Backoff backoff_;
   TimePoint retry_at_{};
   // The strict lane is broken: the next batch waits until every earlier message has its receipt,

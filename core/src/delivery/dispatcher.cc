@@ -19,13 +19,12 @@ uint64_t Excess(uint64_t n, uint64_t own) { return n > own ? n - own : 0; }
 }  // namespace
 
 Dispatcher::Dispatcher(std::string sink_name, SinkPort* port, WindowLimits limits,
-                       std::shared_ptr<queue::MemoryBudget::Share> share, DeadLetters* dead_letters,
-                       const Clock* clock, std::shared_ptr<Signal> signal, uint64_t seed)
+                       std::shared_ptr<queue::MemoryBudget::Share> share, const Clock* clock,
+                       std::shared_ptr<Signal> signal, uint64_t seed)
     : name_(std::move(sink_name)),
       port_(port),
       limits_(limits),
       share_(std::move(share)),
-      dead_letters_(dead_letters),
       clock_(clock),
       signal_(std::move(signal)),
       seed_(seed),
@@ -35,22 +34,32 @@ Dispatcher::~Dispatcher() = default;
 
 void Dispatcher::AddCursor(CursorSpec spec) {
   const auto lane = static_cast<uint32_t>(cursors_.size());
-  cursors_.push_back(std::make_unique<Cursor>(lane, name_, std::move(spec), dead_letters_, clock_,
-                                              signal_, limits_.max_events * kWindowFactor,
+  cursors_.push_back(std::make_unique<Cursor>(lane, name_, std::move(spec), clock_, signal_,
+                                              limits_.max_events * kWindowFactor,
                                               seed_ + lane * 0x9e3779b97f4a7c15u));
 }
 
 TimePoint Dispatcher::Step() {
   now_ = clock_->Now();
   TakeInbox();
+  Expire();
   for (auto& cursor : cursors_) {
     cursor->SkipIfBehind(now_);
+    cursor->BuryHeld(now_);
     cursor->Commit(now_);
   }
   Fill();
   for (auto& cursor : cursors_) cursor->ReleaseQueue();
   FlushIfIdle();
   return NextDeadline();
+}
+
+void Dispatcher::Expire() {
+  std::vector<uint64_t> tokens;
+  for (auto& cursor : cursors_) cursor->Expire(now_, &tokens);
+  if (tokens.empty()) return;
+  std::lock_guard lock(port_mutex_);
+  if (!stopped_) port_->Cancel(tokens);
 }
 
 void Dispatcher::FlushIfIdle() {
@@ -182,7 +191,7 @@ size_t Dispatcher::SubmitSome(Cursor& cursor, Room room) {
   penstock_status status = PENSTOCK_OK;
   const bool submit = !batch.messages.empty() && TakeMemory(&batch);
   if (submit) status = Submit(cursor, batch, &accepted);
-  cursor.Submitted(batch, accepted);
+  cursor.Submitted(batch, accepted, now_);
   in_flight_ += accepted;
   unflushed_ = unflushed_ || accepted > 0;
   const bool all = accepted == batch.messages.size();

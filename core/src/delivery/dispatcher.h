@@ -16,6 +16,7 @@
 #include "platform/log.h"
 #include "platform/signal.h"
 #include "queue/budget.h"
+#include "queue/dead_letters.h"
 #include "queue/queue.h"
 
 namespace penstock::delivery {
@@ -32,26 +33,8 @@ class SinkPort {
   // is offered again after a backoff.
   virtual penstock_status Submit(const penstock_message_batch& batch, size_t* accepted) = 0;
   virtual void Flush() = 0;
-};
-
-// An event that a sink will never take.
-struct DeadLetter {
-  std::string source, sink;
-  uint64_t offset = 0;
-  std::string id;
-  std::string reason;
-  const event::Event* event = nullptr;
-};
-
-// Keeps dead letters, keyed by (source, sink, offset).
-class DeadLetters {
- public:
-  DeadLetters() = default;
-  DeadLetters(const DeadLetters&) = delete;
-  DeadLetters& operator=(const DeadLetters&) = delete;
-  virtual ~DeadLetters() = default;
-  // true: kept. false: there is no place for it; it is counted as dropped.
-  virtual bool Put(const DeadLetter& letter) = 0;
+  // Asks for the receipts of messages that have been under way for too long; best effort.
+  virtual void Cancel(const std::vector<uint64_t>& tokens) = 0;
 };
 
 struct MaxBehind {
@@ -74,7 +57,9 @@ struct CursorSpec {
   bool skip_when_behind = false;
   MaxBehind max_behind;
   RetryPolicy retry;
-  queue::Start start = queue::Start::kNew;  // where it begins if the queue does not know it yet
+  bool replays = false;  // of dead letters: not a route of its own, and ids are IdentityOf's
+  queue::DeadLetters* dead_letters = nullptr;  // outlives the dispatcher; null: there are none
+  queue::Start start = queue::Start::kNew;     // where it begins if the queue does not know it yet
 };
 
 // What a sink may have in flight. Half of it is split evenly among the cursors as their own, the
@@ -109,11 +94,11 @@ struct Batch;
 // Status may be called by any; these never wait for the sink.
 class Dispatcher {
  public:
-  // port, clock and dead_letters outlive the dispatcher. signal is notified when Step has something
+  // port and clock outlive the dispatcher. signal is notified when Step has something
   // to do.
   Dispatcher(std::string sink_name, SinkPort* port, WindowLimits limits,
-             std::shared_ptr<queue::MemoryBudget::Share> share, DeadLetters* dead_letters,
-             const Clock* clock, std::shared_ptr<Signal> signal, uint64_t seed);
+             std::shared_ptr<queue::MemoryBudget::Share> share, const Clock* clock,
+             std::shared_ptr<Signal> signal, uint64_t seed);
   ~Dispatcher();
   Dispatcher(const Dispatcher&) = delete;
   Dispatcher& operator=(const Dispatcher&) = delete;
@@ -184,6 +169,8 @@ class Dispatcher {
   // is no room now.
   bool TakeMemory(Batch* batch);
   void FlushIfIdle();
+  // Gives up events whose age is over their route's limit.
+  void Expire();
   bool MaySubmit() const { return connected_ && !paused_ && !stopped_; }
   TimePoint NextDeadline() const;
 
@@ -191,7 +178,6 @@ class Dispatcher {
   SinkPort* const port_;
   const WindowLimits limits_;
   const std::shared_ptr<queue::MemoryBudget::Share> share_;
-  DeadLetters* const dead_letters_;
   const Clock* const clock_;
   const std::shared_ptr<Signal> signal_;
   const uint64_t seed_;

@@ -13,7 +13,8 @@
 
 namespace penstock::delivery {
 
-enum class SlotState : uint8_t { kInFlight, kRetry, kDelivered, kDeadLettered, kDropped };
+// kHeld: for the dead letters, which have no room for it now.
+enum class SlotState : uint8_t { kInFlight, kRetry, kHeld, kDelivered, kDeadLettered, kDropped };
 
 // One event, or a run of dropped ones.
 struct Slot {
@@ -21,10 +22,13 @@ struct Slot {
   uint64_t count = 1;  // > 1 only in state kDropped
   SlotState state = SlotState::kInFlight;
   DropReason drop_reason = DropReason::kBehind;
-  bool late = false;  // submitted again when a later event was on its way already
+  bool late = false;       // submitted again when a later event was on its way already
+  bool cancelled = false;  // the sink was asked to give it back
   uint32_t attempt = 0;
-  uint64_t bytes = 0;  // charged to the sink's window while in flight
+  uint32_t failures = 0;  // attempts that failed for the event's own sake
+  uint64_t bytes = 0;     // charged to the sink's window while in flight
   TimePoint appended_at{};
+  TimePoint first_sent{};  // zero: not submitted yet
   std::shared_ptr<const event::Block> block;
   std::shared_ptr<const event::Arena> arena;  // holds what the sink was given
 
@@ -96,6 +100,20 @@ class Window {
         return slot->offset;
     }
     return committed_;
+  }
+
+  // From the oldest on, until f returns false.
+  template <typename F>
+  void ForEach(F&& f) {
+    for (Slot& slot : slots_) {
+      if (!f(slot)) return;
+    }
+  }
+  template <typename F>
+  void ForEach(F&& f) const {
+    for (const Slot& slot : slots_) {
+      if (!f(slot)) return;
+    }
   }
 
   // Drops the settled slots at the front; f sees each.

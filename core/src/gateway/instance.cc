@@ -251,14 +251,13 @@ int32_t SourceInstance::Stopping(const penstock_host* host) noexcept {
 SinkInstance::SinkInstance(std::string name, std::shared_ptr<plugin::Plugin> plugin,
                            config::Options options, MetricTable* metrics,
                            delivery::WindowLimits limits, queue::MemoryBudget* budget,
-                           uint64_t reserve, delivery::DeadLetters* dead_letters,
-                           const Clock* clock, uint64_t seed)
+                           uint64_t reserve, const Clock* clock, uint64_t seed)
     : Instance(plugin::Kind::kSink, std::move(name), std::move(plugin), std::move(options),
                metrics),
       clock_(clock),
       dispatcher_(Instance::name(), this, limits,
-                  budget->MakeShare(reserve, signal_, queue::MemoryBudget::First::kAlways),
-                  dead_letters, clock, signal_, seed) {
+                  budget->MakeShare(reserve, signal_, queue::MemoryBudget::First::kAlways), clock,
+                  signal_, seed) {
   table().complete = Complete;
   table().ready = Ready;
 }
@@ -318,6 +317,10 @@ penstock_status SinkInstance::Submit(const penstock_message_batch& batch, size_t
 
 void SinkInstance::Flush() {
   if (entry().flush != nullptr) entry().flush(plugin_instance());
+}
+
+void SinkInstance::Cancel(const std::vector<uint64_t>& tokens) {
+  if (entry().cancel != nullptr) entry().cancel(plugin_instance(), tokens.data(), tokens.size());
 }
 
 void SinkInstance::OnState(int32_t state, std::string_view text) {

@@ -123,8 +123,7 @@ class SinkInstance final : public Instance, private delivery::SinkPort {
  public:
   SinkInstance(std::string name, std::shared_ptr<plugin::Plugin> plugin, config::Options options,
                MetricTable* metrics, delivery::WindowLimits limits, queue::MemoryBudget* budget,
-               uint64_t reserve, delivery::DeadLetters* dead_letters, const Clock* clock,
-               uint64_t seed);
+               uint64_t reserve, const Clock* clock, uint64_t seed);
   ~SinkInstance() override;
 
   void AddCursor(delivery::CursorSpec spec) { dispatcher_.AddCursor(std::move(spec)); }
@@ -148,6 +147,7 @@ class SinkInstance final : public Instance, private delivery::SinkPort {
  private:
   penstock_status Submit(const penstock_message_batch& batch, size_t* accepted) override;
   void Flush() override;
+  void Cancel(const std::vector<uint64_t>& tokens) override;
   void OnState(int32_t state, std::string_view text) override;
   void Run();
   static void Complete(const penstock_host*, const penstock_receipt*, size_t n) noexcept;

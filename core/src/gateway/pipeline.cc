@@ -101,19 +101,27 @@ Result<void> Pipeline::Start() {
 Result<void> Pipeline::OpenStore() {
   const config::Config& config = prepared_->config;
   store::Store::Options options;
-  bool wanted = false;
+  bool disk = false;
   for (const config::SourceConfig& source : config.sources) {
+    options.map_bytes += 2 * source.dead_letters.max_bytes;
     if (source.queue.storage != config::Storage::kDisk) continue;
-    wanted = true;
+    disk = true;
     options.map_bytes += 2 * source.queue.max_bytes;
   }
-  if (!wanted) return {};
   options.readers += static_cast<unsigned>(config.sinks.size());
   options.commit = {config.gateway.commit_events, config.gateway.commit_bytes,
                     config.gateway.commit_interval};
   auto lock = store::Lock::Take(config.gateway.state_dir + "/store");
-  if (!lock) return tl::unexpected(lock.error());
-  auto opened = store::Store::Open(std::move(*lock), options, clock_);
+  auto opened =
+      lock ? store::Store::Open(std::move(*lock), options, clock_) : tl::unexpected(lock.error());
+  if (!opened && !disk && opened.error().code == Code::kConfig) {
+    // A gateway without state is a way to run one, but nobody should find out too late.
+    log::Warn("store",
+              "no dead letters are kept, events that a sink rejects are dropped and "
+              "counted: " +
+                  opened.error().message);
+    return {};
+  }
   if (!opened) return tl::unexpected(opened.error());
   store_ = std::move(*opened);
   if (on_store_failed_) store_->SetOnFailed(on_store_failed_);
@@ -135,7 +143,16 @@ Result<void> Pipeline::BuildSource(SourcePart* part, uint64_t reserve, uint64_t 
       instance->OnAck(tokens, n);
     };
   }
-  auto queue = BuildQueue(config, reserve, std::move(on_safe));
+  if (store_) {
+    const config::DeadLettersConfig& bounds = config.dead_letters;
+    auto letters = queue::StoredLetters::Open(
+        store_.get(), config.name,
+        {bounds.max_events, bounds.max_bytes, bounds.when_full == config::LettersFull::kDropOldest},
+        clock_);
+    if (!letters) return tl::unexpected(letters.error());
+    source->letters = std::move(*letters);
+  }
+  auto queue = BuildQueue(config, reserve, std::move(on_safe), source->letters);
   if (!queue) return tl::unexpected(queue.error());
   source->queue = std::move(*queue);
   source->instance->SetQueue(source->queue);
@@ -144,17 +161,17 @@ Result<void> Pipeline::BuildSource(SourcePart* part, uint64_t reserve, uint64_t 
   return {};
 }
 
-Result<std::shared_ptr<queue::Queue>> Pipeline::BuildQueue(const config::SourceConfig& config,
-                                                           uint64_t reserve,
-                                                           queue::OnSafe on_safe) {
+Result<std::shared_ptr<queue::Queue>> Pipeline::BuildQueue(
+    const config::SourceConfig& config, uint64_t reserve, queue::OnSafe on_safe,
+    const std::shared_ptr<queue::StoredLetters>& letters) {
   const queue::Limits limits{config.queue.max_events, config.queue.max_bytes,
                              ToQueue(config.queue.when_full)};
   if (config.queue.storage == config::Storage::kMemory) {
     return std::make_shared<queue::MemoryQueue>(Random64(), limits, &budget_, reserve, clock_,
-                                                std::move(on_safe));
+                                                std::move(on_safe), letters);
   }
   auto queue = queue::DiskQueue::Open(store_.get(), config.name, limits, &budget_, reserve, clock_,
-                                      std::move(on_safe));
+                                      std::move(on_safe), letters);
   if (!queue) return tl::unexpected(queue.error());
   const queue::Stats stats = (*queue)->stats();
   if (stats.events > 0) {
@@ -177,7 +194,7 @@ Result<void> Pipeline::BuildSink(SinkPart* part, uint64_t reserve) {
   auto sink = std::make_unique<SinkInstance>(
       config.name, part->plugin, std::move(part->options), &metrics_,
       delivery::WindowLimits{config.max_in_flight_events, config.max_in_flight_bytes}, &budget_,
-      reserve, &dead_letters_, clock_, Random64());
+      reserve, clock_, Random64());
   for (delivery::CursorSpec& cursor : cursors) sink->AddCursor(std::move(cursor));
   sink->SetOnDrained([this] { changed_->Notify(); });
   if (auto created = sink->Create(); !created) return created;
@@ -207,7 +224,9 @@ Result<delivery::CursorSpec> Pipeline::BuildCursor(const SinkPart& part,
   }
   cursor.skip_when_behind = config.when_behind == config::WhenBehind::kSkip;
   cursor.max_behind = {config.max_behind.events, config.max_behind.bytes, config.max_behind.age};
-  cursor.retry = {config.retry_initial, config.retry_max};
+  cursor.retry = {config.retry_initial, config.retry_max, config.retry_limit_attempts,
+                  config.retry_limit_age};
+  cursor.dead_letters = source.letters.get();
   cursor.start = config.start_oldest ? queue::Start::kOldest : queue::Start::kNew;
   return cursor;
 }

@@ -12,15 +12,10 @@
 #include "gateway/prepare.h"
 #include "gateway/status.h"
 #include "queue/queue.h"
+#include "queue/stored_letters.h"
 #include "store/store.h"
 
 namespace penstock::gateway {
-
-// Counts what no sink will take; nothing is kept of it yet.
-class CountedDeadLetters : public delivery::DeadLetters {
- public:
-  bool Put(const delivery::DeadLetter&) override { return false; }
-};
 
 class Pipeline {
  public:
@@ -66,13 +61,15 @@ class Pipeline {
   struct Source {
     event::SourceInfo info;
     std::unique_ptr<SourceInstance> instance;
+    std::shared_ptr<queue::StoredLetters> letters;  // null: dead letters cannot be kept
     std::shared_ptr<queue::Queue> queue;
     bool disk = false;
   };
   Result<void> OpenStore();
   Result<void> BuildSource(SourcePart* part, uint64_t reserve, uint64_t read_ahead);
-  Result<std::shared_ptr<queue::Queue>> BuildQueue(const config::SourceConfig& config,
-                                                   uint64_t reserve, queue::OnSafe on_safe);
+  Result<std::shared_ptr<queue::Queue>> BuildQueue(
+      const config::SourceConfig& config, uint64_t reserve, queue::OnSafe on_safe,
+      const std::shared_ptr<queue::StoredLetters>& letters);
   Result<void> BuildSink(SinkPart* part, uint64_t reserve);
   Result<delivery::CursorSpec> BuildCursor(const SinkPart& part, const Source& source) const;
 
@@ -83,9 +80,8 @@ class Pipeline {
   // From here on the order matters: what is below uses what is above, and goes first.
   MetricTable metrics_;
   queue::MemoryBudget budget_;
-  CountedDeadLetters dead_letters_;
   std::unique_ptr<store::Store> store_;  // null: nothing is kept on disk
-  mutable std::mutex parts_mutex_;  // for who is in these two; only Start changes that
+  mutable std::mutex parts_mutex_;       // for who is in these two; only Start changes that
   std::vector<std::unique_ptr<Source>> sources_;
   std::vector<std::unique_ptr<SinkInstance>> sinks_;
 };

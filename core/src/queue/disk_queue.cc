@@ -1,10 +1,7 @@
 #include "queue/disk_queue.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <cassert>
-#include <cstdlib>
 #include <limits>
 #include <optional>
 
@@ -40,12 +37,6 @@ Counters FromStore(const std::array<uint64_t, store::kMaxCounters>& stored) {
   return out;
 }
 
-uint64_t Random64() {
-  uint64_t out = 0;
-  if (getrandom(&out, sizeof out, 0) != sizeof out) std::abort();
-  return out;
-}
-
 Result<store::ChunkHead> HeadOf(const store::KeyValue& pair) {
   // Without the checksum of the whole chunk: whoever reads the events checks that.
   if (pair.value.size() < store::kEnvelopeBytes + store::kChunkHeadBytes)
@@ -53,37 +44,20 @@ Result<store::ChunkHead> HeadOf(const store::KeyValue& pair) {
   return store::DecodeChunkHead(pair.value.substr(store::kEnvelopeBytes));
 }
 
-Result<store::QueueRecord> FindOrMake(store::Store* store, const std::string& name) {
-  const auto known = store->Queues();
-  if (!known) return tl::unexpected(known.error());
-  store::QueueRecord record;
-  for (const store::QueueRecord& other : *known) {
-    if (other.name == name) return other;
-    record.queue = std::max(record.queue, other.queue + 1);
-  }
-  record.id = Random64();
-  record.name = name;
-  record.disk = true;
-  auto made = store->Apply([&record](Transaction& transaction) {
-    return transaction.Put(store::QueueKey(record.queue),
-                           store::Encode(record, transaction.number()));
-  });
-  if (!made) return tl::unexpected(made.error());
-  return record;
-}
-
 }  // namespace
 
 // ---- opening
 
 DiskQueue::DiskQueue(store::Store* store, store::QueueRecord record, const Limits& limits,
-                     MemoryBudget* budget, uint64_t reserve, const Clock* clock, OnSafe on_stored)
+                     MemoryBudget* budget, uint64_t reserve, const Clock* clock, OnSafe on_stored,
+                     std::shared_ptr<StoredLetters> letters)
     : store_(store),
       record_(std::move(record)),
       limits_(limits),
       budget_(budget),
       clock_(clock),
       on_stored_(std::move(on_stored)),
+      letters_(std::move(letters)),
       share_(budget->MakeShare(reserve, room_)) {}
 
 DiskQueue::~DiskQueue() { store_->Remove(this); }
@@ -91,12 +65,13 @@ DiskQueue::~DiskQueue() { store_->Remove(this); }
 Result<std::shared_ptr<DiskQueue>> DiskQueue::Open(store::Store* store, const std::string& name,
                                                    const Limits& limits, MemoryBudget* budget,
                                                    uint64_t reserve, const Clock* clock,
-                                                   OnSafe on_stored) {
-  auto record = FindOrMake(store, name);
+                                                   OnSafe on_stored,
+                                                   std::shared_ptr<StoredLetters> letters) {
+  auto record = store->FindOrMakeQueue(name);
   if (!record) return tl::unexpected(std::move(record.error()).Prefixed("queue " + name));
   record->disk = true;
   std::shared_ptr<DiskQueue> queue(new DiskQueue(store, std::move(*record), limits, budget, reserve,
-                                                 clock, std::move(on_stored)));
+                                                 clock, std::move(on_stored), std::move(letters)));
   if (auto recovered = queue->Recover(); !recovered)
     return tl::unexpected(std::move(recovered.error()).Prefixed("queue " + name));
   return queue;
@@ -501,6 +476,9 @@ void DiskQueue::Release(ReaderId reader, Progress progress) {
       mark.record.counters = ToStore(progress.counters);
       mark.changed = changed = true;
     }
+    if (letters_) {
+      for (Letter& letter : progress.letters) mark.letters.push_back(std::move(letter));
+    }
     if (mark.chunk && mark.chunk->end_offset() <= mark.hold) freed.push_back(std::move(mark.chunk));
     for (auto& block : LetGoOfMemory()) freed.push_back(std::move(block));
   }
@@ -509,12 +487,6 @@ void DiskQueue::Release(ReaderId reader, Progress progress) {
     using Urgency = store::Store::Urgency;
     store_->Changed(this, wants_room_ ? Urgency::kNow : Urgency::kSoon);
   }
-}
-
-uint64_t DiskQueue::SettledByAll() const {
-  uint64_t settled = stored_;
-  for (const auto& [id, mark] : marks_) settled = std::min(settled, mark.record.committed);
-  return settled;
 }
 
 DiskQueue::Freed DiskQueue::LetGoOfMemory() {
@@ -553,19 +525,29 @@ Result<void> DiskQueue::Write(Transaction& transaction, Part part) {
     const bool all = part == Part::kAll;
     writing_.stored = all ? end_ : stored_;
     writing_.bytes_stored = all ? bytes_end_ : bytes_stored_;
-    writing_.begin = std::max(begin_, std::min(SettledByAll(), stored_));
+    uint64_t settled = stored_;
     writing_.bytes_floor = bytes_floor_;
     writing_.dropped_newest = dropped_newest_;
     if (all) entries.assign(Find(stored_), entries_.cend());
     for (const auto& [id, mark] : marks_) {
-      if (mark.changed) writing_.cursors.emplace(id, mark.record);
+      // A cursor goes with its letters or not at all.
+      const bool take = mark.changed && (all || mark.letters.empty());
+      settled = std::min(settled, take ? mark.record.committed : mark.durable);
+      if (take) writing_.cursors.emplace(id, mark.record);
+      if (take && !mark.letters.empty()) writing_.letters.emplace(id, mark.letters);
     }
+    writing_.begin = std::max(begin_, settled);
     record = record_;
   }
   if (auto written = WriteChunks(transaction, entries); !written) return written;
   for (const auto& [id, cursor] : writing_.cursors) {
     auto put = transaction.Put(store::CursorKey(record.queue, cursor.sink),
                                store::Encode(cursor, transaction.number()));
+    if (!put) return put;
+  }
+  for (const auto& [id, letters] : writing_.letters) {
+    auto put =
+        letters_->Put(transaction, writing_.cursors.at(id).sink, letters, &writing_.letters_change);
     if (!put) return put;
   }
   if (auto deleted = DeleteChunks(transaction); !deleted) return deleted;
@@ -668,9 +650,15 @@ void DiskQueue::Committed() {
       mark.durable = cursor.committed;
       mark.changed = !SameProgress(mark.record, cursor);
     }
+    for (const auto& [id, letters] : writing_.letters) {
+      std::vector<Letter>& left = marks_.at(id).letters;
+      left.erase(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(letters.size()));
+    }
     freed = LetGoOfMemory();
   }
   freed.clear();
+  if (!writing_.letters.empty()) letters_->Done(writing_.letters_change);
+  writing_.letters.clear();
   room_->Notify();
   for (const auto& wake : wakes) wake->Notify();
   if (!tokens.empty()) on_stored_(tokens.data(), tokens.size());

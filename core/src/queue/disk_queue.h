@@ -16,6 +16,7 @@
 
 #include "queue/budget.h"
 #include "queue/queue.h"
+#include "queue/stored_letters.h"
 #include "store/store.h"
 
 namespace penstock::queue {
@@ -29,7 +30,8 @@ class DiskQueue final : public Queue, private store::Member {
   static Result<std::shared_ptr<DiskQueue>> Open(store::Store* store, const std::string& name,
                                                  const Limits& limits, MemoryBudget* budget,
                                                  uint64_t reserve, const Clock* clock,
-                                                 OnSafe on_stored);
+                                                 OnSafe on_stored,
+                                                 std::shared_ptr<StoredLetters> letters = nullptr);
   ~DiskQueue() override;
 
   uint64_t id() const override { return record_.id; }
@@ -61,6 +63,7 @@ class DiskQueue final : public Queue, private store::Member {
     uint64_t hold = 0;
     uint64_t durable = 0;                        // record.committed in the store
     bool changed = false;                        // the store has something else
+    std::vector<Letter> letters;                 // not in the store yet; they go with the cursor
     std::shared_ptr<Signal> wake;                // null: not added
     std::shared_ptr<MemoryBudget::Share> share;  // for what is read back
     std::shared_ptr<const event::Block> chunk;   // the last that was read back
@@ -85,11 +88,14 @@ class DiskQueue final : public Queue, private store::Member {
     uint64_t bytes_floor = 0;
     bool more_to_free = false;
     std::map<ReaderId, store::CursorRecord> cursors;
+    std::map<ReaderId, std::vector<Letter>> letters;
+    StoredLetters::Change letters_change;
     uint64_t dropped_newest = 0;
   };
 
   DiskQueue(store::Store* store, store::QueueRecord record, const Limits& limits,
-            MemoryBudget* budget, uint64_t reserve, const Clock* clock, OnSafe on_stored);
+            MemoryBudget* budget, uint64_t reserve, const Clock* clock, OnSafe on_stored,
+            std::shared_ptr<StoredLetters> letters);
   Result<void> Recover();
 
   // ---- appending
@@ -121,7 +127,6 @@ class DiskQueue final : public Queue, private store::Member {
   static bool SameProgress(const store::CursorRecord& a, const store::CursorRecord& b);
 
   // Under mutex_.
-  uint64_t SettledByAll() const;
   // What need not stay in memory; to be freed without the lock, because that runs the plugin's
   // release().
   using Freed = std::vector<std::shared_ptr<const event::Block>>;
@@ -134,6 +139,7 @@ class DiskQueue final : public Queue, private store::Member {
   MemoryBudget* const budget_;
   const Clock* const clock_;
   const OnSafe on_stored_;
+  const std::shared_ptr<StoredLetters> letters_;  // null: none are kept
   const std::shared_ptr<Signal> room_ = std::make_shared<Signal>();
   const std::shared_ptr<MemoryBudget::Share> share_;
   std::atomic<bool> closed_{false};

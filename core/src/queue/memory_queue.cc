@@ -8,11 +8,13 @@
 namespace penstock::queue {
 
 MemoryQueue::MemoryQueue(uint64_t id, Limits limits, MemoryBudget* budget, uint64_t reserve,
-                         const Clock* clock, OnSafe on_settled)
+                         const Clock* clock, OnSafe on_settled,
+                         std::shared_ptr<DeadLetters> letters)
     : id_(id),
       limits_(limits),
       clock_(clock),
       on_settled_(std::move(on_settled)),
+      letters_(std::move(letters)),
       share_(budget->MakeShare(reserve, room_)) {}
 
 MemoryQueue::~MemoryQueue() = default;
@@ -128,11 +130,11 @@ void MemoryQueue::MoveBegin(uint64_t offset, Freed* freed) {
   }
 }
 
-Reader MemoryQueue::AddReader(const std::string&, Start start, std::shared_ptr<Signal> wake) {
+Reader MemoryQueue::AddReader(const std::string& name, Start start, std::shared_ptr<Signal> wake) {
   std::lock_guard lock(mutex_);
   const uint64_t from = start == Start::kNew ? end_ : begin_;
   const Reader reader{next_reader_++, from, from, dropped_newest_, {}};
-  readers_[reader.id] = Mark{from, from, std::move(wake)};
+  readers_[reader.id] = Mark{name, from, from, from, 0, std::move(wake)};
   return reader;
 }
 
@@ -159,15 +161,35 @@ ReadResult MemoryQueue::Read(ReaderId, uint64_t offset, uint64_t max_events, uin
 }
 
 void MemoryQueue::Release(ReaderId reader, Progress progress) {
+  const size_t letters = letters_ ? progress.letters.size() : 0;
+  std::string name;
+  Advance(reader, [&](Mark& mark) {
+    assert(progress.settled <= progress.hold && progress.hold <= end_);
+    mark.hold = std::max(mark.hold, progress.hold);
+    mark.wanted = std::max(mark.wanted, progress.settled);
+    mark.unstored += letters;
+    name = mark.name;
+  });
+  if (letters == 0) return;
+  letters_->Keep(name, std::move(progress.letters), [weak = weak_from_this(), reader, letters] {
+    if (const auto self = weak.lock()) self->LettersStored(reader, letters);
+  });
+}
+
+void MemoryQueue::LettersStored(ReaderId reader, size_t n) {
+  Advance(reader, [n](Mark& mark) { mark.unstored -= n; });
+}
+
+void MemoryQueue::Advance(ReaderId reader, const std::function<void(Mark&)>& f) {
   std::unique_lock<std::mutex> ack_lock;
   if (on_settled_) ack_lock = std::unique_lock(ack_mutex_);
   Settled done;
   {
     std::lock_guard lock(mutex_);
     Mark& mine = readers_.at(reader);
-    assert(progress.settled <= progress.hold && progress.hold <= end_);
-    mine.hold = std::max(mine.hold, progress.hold);
-    mine.settled = std::max(mine.settled, progress.settled);
+    f(mine);
+    // A source is told that its event is safe only once a letter of it is.
+    if (mine.unstored == 0) mine.settled = mine.wanted;
     done = FollowReaders();
   }
   done.freed.clear();

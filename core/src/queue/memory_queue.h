@@ -5,21 +5,24 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <vector>
 
 #include "queue/budget.h"
+#include "queue/dead_letters.h"
 #include "queue/queue.h"
 
 namespace penstock::queue {
 
-class MemoryQueue : public Queue {
+class MemoryQueue : public Queue, public std::enable_shared_from_this<MemoryQueue> {
  public:
   // reserve: bytes of the budget that are this queue's own. Clock and budget must outlive the queue
   // and all blocks read from it. on_settled is called by the thread that settled the last of the
   // events, and from within Append for those that kDropNewest drops; it may be empty.
   MemoryQueue(uint64_t id, Limits limits, MemoryBudget* budget, uint64_t reserve,
-              const Clock* clock, OnSafe on_settled);
+              const Clock* clock, OnSafe on_settled,
+              std::shared_ptr<DeadLetters> letters = nullptr);
   ~MemoryQueue() override;
 
   uint64_t id() const override { return id_; }
@@ -40,7 +43,10 @@ class MemoryQueue : public Queue {
  private:
   // How far a reader has got.
   struct Mark {
+    std::string name;
     uint64_t hold, settled;
+    uint64_t wanted = 0;    // settled, once the letters are stored
+    uint64_t unstored = 0;  // letters
     std::shared_ptr<Signal> wake;
   };
   // Blocks to let go of once the mutex is released: that runs the plugin's release().
@@ -70,6 +76,9 @@ class MemoryQueue : public Queue {
   penstock_status Wait(Signal::Ticket ticket, Nanoseconds timeout, TimePoint* deadline);
   void MoveBegin(uint64_t offset, Freed* freed);
   Settled FollowReaders();
+  void LettersStored(ReaderId reader, size_t n);
+  // Advances what f changes under the lock, and tells everybody.
+  void Advance(ReaderId reader, const std::function<void(Mark&)>& f);
   // The first event such that those from it on have at most max_bytes.
   uint64_t WithinBytes(uint64_t max_bytes) const;
   // The blocks lie in offset order; the one that holds offset, or the end.
@@ -79,6 +88,7 @@ class MemoryQueue : public Queue {
   const Limits limits_;
   const Clock* const clock_;
   const OnSafe on_settled_;
+  const std::shared_ptr<DeadLetters> letters_;                       // null: none are kept
   const std::shared_ptr<Signal> room_ = std::make_shared<Signal>();  // more room, or closed
   const std::shared_ptr<MemoryBudget::Share> share_;                 // wakes room_
   std::atomic<bool> closed_{false};

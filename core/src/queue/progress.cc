@@ -14,6 +14,8 @@ const char* DropReasonName(DropReason reason) {
       return "unencodable";
     case DropReason::kCorrupted:
       return "corrupted";
+    case DropReason::kRetryLimit:
+      return "retry_limit";
   }
   return "?";
 }

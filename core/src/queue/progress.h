@@ -4,13 +4,18 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "event/event.h"
 
 namespace penstock::queue {
 
 // Why an event was dropped; each by a policy that the user chose, or because nothing is there to
 // keep it. The store keeps them by number: new ones come last.
-enum class DropReason { kWhenFull, kBehind, kRejected, kUnencodable, kCorrupted };
-inline constexpr size_t kDropReasons = 5;
+enum class DropReason { kWhenFull, kBehind, kRejected, kUnencodable, kCorrupted, kRetryLimit };
+inline constexpr size_t kDropReasons = 6;
 const char* DropReasonName(DropReason reason);
 
 // What became of the events of one source at one sink. They change together with the cursor.
@@ -26,10 +31,25 @@ struct Counters {
   }
 };
 
+// An event that a sink will never take.
+struct Letter {
+  uint64_t queue_id = 0, offset = 0;  // where its id comes from
+  std::shared_ptr<const event::Block> block;
+  uint64_t place = 0;  // of the event in block
+  std::string id;      // as it went, or would have gone, onto the bus
+  DropReason why = DropReason::kRejected;
+  std::string reason;  // in words
+  int32_t code = 0;    // the bus's own
+  uint32_t attempts = 0;
+
+  const event::Event& event() const { return block->at(place); }
+};
+
 struct Progress {
-  uint64_t hold = 0;     // the reader will not Read below it any more; >= settled
-  uint64_t settled = 0;  // every event below it has settled; <= the queue's end
-  Counters counters;     // of those
+  uint64_t hold = 0;              // the reader will not Read below it any more; >= settled
+  uint64_t settled = 0;           // every event below it has settled; <= the queue's end
+  Counters counters{};            // of those
+  std::vector<Letter> letters{};  // of those that settled since the last time; room is reserved
 };
 
 }  // namespace penstock::queue

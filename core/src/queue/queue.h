@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "event/event.h"
@@ -85,6 +86,9 @@ class Queue {
 
   // The 64 random bits in the ids of this queue's events.
   virtual uint64_t id() const = 0;
+
+  // What the id of the event at offset is made of.
+  virtual std::pair<uint64_t, uint64_t> IdentityOf(uint64_t offset) const { return {id(), offset}; }
 
   // Takes the events of the batch in order; *accepted says how many were taken (or dropped by
   // policy, and counted). PENSTOCK_OK: all. PENSTOCK_AGAIN: no room within timeout (0: try, < 0:

@@ -101,6 +101,10 @@ Result<Value> DecodeValue(std::string_view bytes) {
       return Finish<LetterRecord>(std::move(out), DecodeLetter(body), [](const LetterRecord& r) {
         return LetterKey(r.queue, r.queue_id, r.offset, r.sink);
       });
+    case Kind::kLetterCounts:
+      return Finish<LetterCounts>(
+          std::move(out), DecodeLetterCounts(body),
+          [](const LetterCounts& r) { return LetterCountsKey(r.queue, r.sink); });
     case Kind::kHole:
       return Finish<HoleRecord>(std::move(out), DecodeHole(body),
                                 [](const HoleRecord& r) { return HoleKey(r.queue, r.first); });
@@ -128,6 +132,8 @@ std::string Describe(std::string_view key) {
       if (rest.size() < 16) break;
       return "the dead letter of sink \"" + Printable(rest.substr(16)) + "\" in " + queue +
              ", offset " + std::to_string(BigEndian(rest.substr(8, 8)));
+    case Kind::kLetterCounts:
+      return "the counts of dead letters of sink \"" + Printable(rest) + "\" in " + queue;
     case Kind::kFormat:
       break;
   }

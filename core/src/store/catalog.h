@@ -32,7 +32,9 @@ Result<HoleRecord> DecodeHole(std::string_view body);
 struct Value {
   Envelope envelope;
   std::string key;
-  std::variant<FormatRecord, QueueRecord, CursorRecord, ChunkHead, LetterRecord, HoleRecord> record;
+  std::variant<FormatRecord, QueueRecord, CursorRecord, ChunkHead, LetterRecord, LetterCounts,
+               HoleRecord>
+      record;
   size_t bytes() const { return kEnvelopeBytes + envelope.body.size(); }
 };
 // Of the value at the front of bytes, which may be longer.

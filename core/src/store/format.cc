@@ -100,6 +100,10 @@ std::string CursorKey(uint32_t queue, std::string_view sink) {
   return KeyPrefix(Kind::kCursor, queue).append(sink);
 }
 
+std::string LetterCountsKey(uint32_t queue, std::string_view sink) {
+  return KeyPrefix(Kind::kLetterCounts, queue).append(sink);
+}
+
 std::string ChunkKey(uint32_t queue, uint64_t first) {
   std::string key = KeyPrefix(Kind::kChunk, queue);
   AppendBigEndian(&key, first, 8);
@@ -255,6 +259,24 @@ Result<LetterRecord> DecodeLetter(std::string_view body) {
   r.buried_ns = in.Number<int64_t>();
   r.event = in.Text();
   if (!in.AtEnd()) return Malformed("dead letter");
+  return r;
+}
+
+std::string Encode(const LetterCounts& r, uint64_t commit) {
+  Writer out;
+  out.Number(r.queue).Text(r.sink).Number(r.buried).Number(r.replayed).Number(r.dropped);
+  return Sealed(Kind::kLetterCounts, commit, out.Take());
+}
+
+Result<LetterCounts> DecodeLetterCounts(std::string_view body) {
+  Reader in(body);
+  LetterCounts r;
+  r.queue = in.Number<uint32_t>();
+  r.sink = in.Text();
+  r.buried = in.Number<uint64_t>();
+  r.replayed = in.Number<uint64_t>();
+  r.dropped = in.Number<uint64_t>();
+  if (!in.AtEnd()) return Malformed("counts of dead letters");
   return r;
 }
 

@@ -6,6 +6,7 @@
 //   'D' queue:u32 id:u64 offset:u64 sink...    a dead letter
 //   'E' queue:u32 first:u64                    a chunk: neighbouring events of one queue
 //   'F'                                        the store's format and identity
+//   'L' queue:u32 sink...                      what became of a route's dead letters
 //   'H' queue:u32 first:u64                    a hole: events that a repair could not save
 //   'Q' queue:u32                              a queue's name and bounds
 //
@@ -45,6 +46,7 @@ enum class Kind : uint8_t {
   kLetter = 'D',
   kChunk = 'E',
   kFormat = 'F',
+  kLetterCounts = 'L',
   kHole = 'H',
   kQueue = 'Q',
 };
@@ -54,6 +56,7 @@ enum class Kind : uint8_t {
 std::string FormatKey();
 std::string QueueKey(uint32_t queue);
 std::string CursorKey(uint32_t queue, std::string_view sink);
+std::string LetterCountsKey(uint32_t queue, std::string_view sink);
 std::string ChunkKey(uint32_t queue, uint64_t first);
 std::string LetterKey(uint32_t queue, uint64_t queue_id, uint64_t offset, std::string_view sink);
 // Of all keys of one kind and queue: the bytes that they begin with.
@@ -113,16 +116,26 @@ struct LetterRecord {
   int64_t buried_ns = 0;
   std::string event;  // one record, as in a chunk
 };
+// kept + replayed + dropped are all that were ever buried.
+struct LetterCounts {
+  uint32_t queue = 0;
+  std::string sink;
+  uint64_t buried = 0;    // ever
+  uint64_t replayed = 0;  // delivered after all
+  uint64_t dropped = 0;   // by hand, or to make room
+};
 
 std::string Encode(const FormatRecord&, uint64_t commit);
 std::string Encode(const QueueRecord&, uint64_t commit);
 std::string Encode(const CursorRecord&, uint64_t commit);
 std::string Encode(const LetterRecord&, uint64_t commit);
+std::string Encode(const LetterCounts&, uint64_t commit);
 // Of a body; the error says what is wrong with it.
 Result<FormatRecord> DecodeFormat(std::string_view body);
 Result<QueueRecord> DecodeQueue(std::string_view body);
 Result<CursorRecord> DecodeCursor(std::string_view body);
 Result<LetterRecord> DecodeLetter(std::string_view body);
+Result<LetterCounts> DecodeLetterCounts(std::string_view body);
 
 // ---- chunks
 

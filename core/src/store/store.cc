@@ -26,10 +26,15 @@ constexpr uint64_t kAllocateStep = 1 << 20;
 
 std::string SystemText(const std::string& what) { return what + ": " + std::strerror(errno); }
 
+uint64_t Random64() {
+  uint64_t out = 0;
+  if (getrandom(&out, sizeof out, 0) != sizeof out) std::abort();
+  return out;
+}
+
 FormatRecord NewFormat(const Clock* clock) {
   FormatRecord format;
-  if (getrandom(format.store_id.data(), sizeof format.store_id, 0) != sizeof format.store_id)
-    std::abort();
+  format.store_id = {Random64(), Random64()};
   format.created_ns = clock->WallNs();
   return format;
 }
@@ -174,6 +179,23 @@ Result<std::vector<QueueRecord>> Store::Queues() const {
 
 Result<std::vector<CursorRecord>> Store::Cursors(uint32_t queue) const {
   return ReadAll(*this, KeyPrefix(Kind::kCursor, queue), DecodeCursor);
+}
+
+Result<QueueRecord> Store::FindOrMakeQueue(const std::string& name) {
+  const auto known = Queues();
+  if (!known) return tl::unexpected(known.error());
+  QueueRecord record;
+  for (const QueueRecord& other : *known) {
+    if (other.name == name) return other;
+    record.queue = std::max(record.queue, other.queue + 1);
+  }
+  record.id = Random64();
+  record.name = name;
+  auto made = Apply([&record](Transaction& transaction) {
+    return transaction.Put(QueueKey(record.queue), Encode(record, transaction.number()));
+  });
+  if (!made) return tl::unexpected(made.error());
+  return record;
 }
 
 // ---- what is to be committed, and when

@@ -99,6 +99,8 @@ class Store {
   Result<void> Read(const std::function<Result<void>(const Transaction&)>& f) const;
   Result<std::vector<QueueRecord>> Queues() const;
   Result<std::vector<CursorRecord>> Cursors(uint32_t queue) const;
+  // The queue of that name, made now if there is none. At set-up, one thread.
+  Result<QueueRecord> FindOrMakeQueue(const std::string& name);
 
   // ---- writing
   // When this returns the member is not being called and will not be.

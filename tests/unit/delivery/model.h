@@ -91,6 +91,7 @@ class RandomSink : public SinkPort {
     return again_ ? PENSTOCK_AGAIN : PENSTOCK_OK;
   }
   void Flush() override {}
+  void Cancel(const std::vector<uint64_t>&) override {}
 
   void Ready(size_t room) {
     capacity = room;

@@ -32,17 +32,23 @@ class QuietLog {
 
 // A copy of what was put there.
 struct BuriedLetter {
-  std::string source, sink, id, reason, payload;
+  std::string sink, id, reason, payload;
   uint64_t offset = 0;
+  DropReason why{};
 };
 
-class FakeDeadLetters : public DeadLetters {
+class FakeDeadLetters : public queue::DeadLetters {
  public:
   bool keep = true;
+  bool full = false;
   std::vector<BuriedLetter> letters;
-  bool Put(const DeadLetter& l) override {
-    letters.push_back({l.source, l.sink, l.id, l.reason, std::string(l.event->payload), l.offset});
-    return keep;
+  Room Reserve(const queue::Letter& l, const std::string& sink) override {
+    if (full) return Room::kFull;
+    letters.push_back({sink, l.id, l.reason, std::string(l.event().payload), l.offset, l.why});
+    return keep ? Room::kReserved : Room::kNowhere;
+  }
+  void Keep(const std::string&, std::vector<queue::Letter>, std::function<void()> stored) override {
+    stored();
   }
 };
 
@@ -113,8 +119,8 @@ class Rig {
     sink.clock = &clock;
     sink.dispatcher = std::make_unique<Dispatcher>(
         "bus", &sink.port, limits,
-        budget.MakeShare(reserve, sink.signal, queue::MemoryBudget::First::kAlways),
-        &sink.dead_letters, &clock, sink.signal, sinks_.size());
+        budget.MakeShare(reserve, sink.signal, queue::MemoryBudget::First::kAlways), &clock,
+        sink.signal, sinks_.size());
     sink.port.dispatcher = sink.dispatcher.get();
     return sink;
   }
@@ -127,6 +133,7 @@ class Rig {
     spec.skip_when_behind = options.skip;
     spec.max_behind = options.max_behind;
     spec.retry = options.retry;
+    spec.dead_letters = &sink.dead_letters;
     sink.dispatcher->AddCursor(std::move(spec));
   }
 

@@ -87,8 +87,8 @@ class Schedule {
     const auto signal = std::make_shared<Signal>();
     sink.dispatcher = std::make_unique<Dispatcher>(
         "bus", &sink.port, limits,
-        budget_.MakeShare(Pick({0, 2000}), signal, queue::MemoryBudget::First::kAlways),
-        &sink.dead_letters, &clock_, signal, random_.Below(1000));
+        budget_.MakeShare(Pick({0, 2000}), signal, queue::MemoryBudget::First::kAlways), &clock_,
+        signal, random_.Below(1000));
     sink.port.dispatcher = sink.dispatcher.get();
     sink.port.unknowns = random_.OneIn(2);
     sink.dead_letters.keep = random_.OneIn(2);
@@ -105,6 +105,7 @@ class Schedule {
     spec.encoder = {event::Format::kCloudEventsBinary, "bus", {}, {}};
     spec.order = route.order = static_cast<Order>(random_.Below(3));
     spec.retry = {milliseconds(100), seconds(5)};
+    spec.dead_letters = &sink.dead_letters;
     if (random_.OneIn(3)) {
       spec.skip_when_behind = true;
       spec.max_behind.events = Pick({0, 1, 5});

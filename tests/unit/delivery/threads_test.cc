@@ -45,6 +45,7 @@ class ThreadedPort : public SinkPort {
     return *accepted == batch.count ? PENSTOCK_OK : PENSTOCK_AGAIN;
   }
   void Flush() override { EXPECT_FALSE(forbidden_.load()); }
+  void Cancel(const std::vector<uint64_t>&) override {}
   void Forbid() { forbidden_ = true; }
   void Join() {
     stopping_ = true;
@@ -98,14 +99,15 @@ class SinkThread {
   SinkThread(queue::MemoryBudget* budget, size_t capacity)
       : port_(capacity),
         dispatcher_("bus", &port_, {.max_events = 256},
-                    budget->MakeShare(0, signal_, queue::MemoryBudget::First::kAlways), &letters_,
-                    &clock_, signal_, 1) {}
+                    budget->MakeShare(0, signal_, queue::MemoryBudget::First::kAlways), &clock_,
+                    signal_, 1) {}
   ~SinkThread() {
     if (thread_.joinable()) thread_.join();
     port_.Join();
   }
   void Route(std::shared_ptr<queue::MemoryQueue> queue, const event::SourceInfo* source) {
     CursorSpec spec;
+    spec.dead_letters = &letters_;
     spec.queue = std::move(queue);
     spec.source = source;
     spec.encoder = {event::Format::kCloudEventsBinary, "bus", {}, {}};

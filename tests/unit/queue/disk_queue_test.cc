@@ -63,11 +63,12 @@ class DiskQueueTest : public testing::Test {
     acks_.clear();
     OpenStore();
   }
-  DiskQueue& Open(const std::string& name = "orders", Limits limits = Big()) {
-    auto queue = DiskQueue::Open(store_.get(), name, limits, &budget_, 0, &clock_,
-                                 [this](const uint64_t* tokens, size_t n) {
-                                   acks_.insert(acks_.end(), tokens, tokens + n);
-                                 });
+  DiskQueue& Open(const std::string& name = "orders", Limits limits = Big(),
+                  std::shared_ptr<StoredLetters> letters = nullptr) {
+    auto queue = DiskQueue::Open(
+        store_.get(), name, limits, &budget_, 0, &clock_,
+        [this](const uint64_t* tokens, size_t n) { acks_.insert(acks_.end(), tokens, tokens + n); },
+        std::move(letters));
     EXPECT_TRUE(queue) << queue.error().message;
     queues_.push_back(*queue);
     return **queue;
@@ -101,9 +102,35 @@ class DiskQueueTest : public testing::Test {
     }
   }
   static Progress To(uint64_t settled, uint64_t delivered) {
-    Progress progress{settled, settled, {}};
+    Progress progress{settled, settled};
     progress.counters.delivered = delivered;
     return progress;
+  }
+  std::shared_ptr<StoredLetters> OpenLetters(StoredLetters::Limits limits = {}) {
+    auto letters = StoredLetters::Open(store_.get(), "orders", limits, &clock_);
+    EXPECT_TRUE(letters) << letters.error().message;
+    return std::move(*letters);
+  }
+  // The event at offset as a dead letter, room for it reserved.
+  static Letter Bury(DiskQueue& queue, StoredLetters& letters, ReaderId reader, uint64_t offset) {
+    const ReadResult read = queue.Read(reader, offset, 1, ~0ull);
+    Letter letter;
+    letter.queue_id = queue.id();
+    letter.offset = letter.place = offset;
+    letter.block = read.runs.at(0).block;
+    letter.id = "id-" + std::to_string(offset);
+    letter.reason = "too large";
+    letter.attempts = 1;
+    EXPECT_EQ(letters.Reserve(letter, "bus"), DeadLetters::Room::kReserved);
+    return letter;
+  }
+  std::vector<std::string> LetterIds() {
+    std::vector<std::string> out;
+    EXPECT_TRUE(store::ForEachLetter(*store_, {}, [&](const store::LetterRecord& letter) {
+      out.push_back(letter.id);
+      return true;
+    }));
+    return out;
   }
   size_t Chunks() {
     size_t n = 0;
@@ -510,6 +537,99 @@ TEST_F(DiskQueueTest, AFullDiskHoldsEventsBackAndLosesNothing) {
   for (int i = 0; i < 3; ++i) store_->CommitNow();
   EXPECT_EQ(store_->state().kind, store::StoreState::Kind::kGood) << store_->state().reason;
   EXPECT_EQ(queue.end(), taken);
+}
+
+TEST_F(DiskQueueTest, ALetterAndItsCursorAreStoredTogether) {
+  {
+    auto letters = OpenLetters();
+    DiskQueue& queue = Open("orders", Big(), letters);
+    const Reader reader = Add(queue);
+    Append(queue, 0, 3);
+    store_->CommitNow();
+    Progress progress = To(2, 1);
+    progress.counters.dead_lettered = 1;
+    progress.letters.push_back(Bury(queue, *letters, reader.id, 1));
+    queue.Release(reader.id, std::move(progress));
+    EXPECT_THAT(LetterIds(), IsEmpty());
+    store_->CommitNow();
+    EXPECT_THAT(LetterIds(), ElementsAre("id-1"));
+    EXPECT_EQ(letters->usage().events, 1u);
+  }
+  Crash();
+  auto letters = OpenLetters();
+  EXPECT_EQ(letters->usage().events, 1u);
+  DiskQueue& queue = Open("orders", Big(), letters);
+  const Reader reader = Add(queue);
+  EXPECT_EQ(reader.settled, 2u);
+  EXPECT_EQ(reader.counters.dead_lettered, 1u);
+  EXPECT_TRUE(store::ForEachLetter(*store_, {}, [&](const store::LetterRecord& letter) {
+    EXPECT_EQ(letter.sink, "bus");
+    EXPECT_EQ(letter.reason, "too large");
+    EXPECT_EQ(letter.queue_id, queue.id());
+    EXPECT_EQ(letter.offset, 1u);
+    const auto event = store::DecodeRecord(letter.event, 1);
+    EXPECT_TRUE(event);
+    EXPECT_EQ((*event)->at(1).payload, "1");
+    return true;
+  }));
+}
+
+TEST_F(DiskQueueTest, ALetterThatIsLostInACrashTakesItsCursorAlong) {
+  {
+    auto letters = OpenLetters();
+    DiskQueue& queue = Open("orders", Big(), letters);
+    const Reader reader = Add(queue);
+    Append(queue, 0, 3);
+    store_->CommitNow();
+    Progress progress = To(2, 1);
+    progress.letters.push_back(Bury(queue, *letters, reader.id, 1));
+    queue.Release(reader.id, std::move(progress));
+  }
+  Crash();
+  auto letters = OpenLetters();
+  DiskQueue& queue = Open("orders", Big(), letters);
+  EXPECT_EQ(Add(queue).settled, 0u);
+  EXPECT_EQ(letters->usage().events, 0u);
+}
+
+TEST_F(DiskQueueTest, FullDeadLettersTakeNoMoreUntilSomeAreDropped) {
+  auto letters = OpenLetters({2, 1 << 30, false});
+  DiskQueue& queue = Open("orders", Big(), letters);
+  const Reader reader = Add(queue);
+  Append(queue, 0, 4);
+  store_->CommitNow();
+  Progress progress = To(2, 0);
+  progress.letters.push_back(Bury(queue, *letters, reader.id, 0));
+  progress.letters.push_back(Bury(queue, *letters, reader.id, 1));
+  Letter third = progress.letters.back();
+  EXPECT_EQ(letters->Reserve(third, "bus"), DeadLetters::Room::kFull) << "reserved is taken";
+  queue.Release(reader.id, std::move(progress));
+  store_->CommitNow();
+  EXPECT_EQ(letters->Reserve(third, "bus"), DeadLetters::Room::kFull);
+  store::LetterFilter filter;
+  filter.id = "id-0";
+  EXPECT_EQ(store::DropLetters(store_.get(), filter).value(), 1u);
+  ASSERT_TRUE(letters->Recount());
+  EXPECT_EQ(letters->Reserve(third, "bus"), DeadLetters::Room::kReserved);
+  const auto counts = store::CountsOfLetters(*store_);
+  ASSERT_EQ(counts->size(), 1u);
+  EXPECT_EQ((*counts)[0].buried, 2u);
+  EXPECT_EQ((*counts)[0].dropped, 1u);
+}
+
+TEST_F(DiskQueueTest, DeadLettersMayDropTheirOldestToMakeRoom) {
+  auto letters = OpenLetters({2, 1 << 30, true});
+  DiskQueue& queue = Open("orders", Big(), letters);
+  const Reader reader = Add(queue);
+  Append(queue, 0, 5);
+  store_->CommitNow();
+  Progress progress = To(5, 0);
+  for (uint64_t i = 0; i < 5; ++i) progress.letters.push_back(Bury(queue, *letters, reader.id, i));
+  queue.Release(reader.id, std::move(progress));
+  store_->CommitNow();
+  EXPECT_THAT(LetterIds(), ElementsAre("id-3", "id-4"));
+  EXPECT_EQ(letters->usage().events, 2u);
+  EXPECT_EQ(store::CountsOfLetters(*store_)->at(0).dropped, 3u);
 }
 
 }  // namespace

@@ -132,12 +132,12 @@ TEST_F(QueueTest, AnEventLargerThanEveryBoundPassesAlone) {
   const ReaderId reader = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   ASSERT_TRUE(AppendSized(queue, 100));
   EXPECT_FALSE(AppendSized(queue, 5000)) << "not beside another";
-  queue.Release(reader, {1, 1, {}});
+  queue.Release(reader, {1, 1});
   EXPECT_TRUE(AppendSized(queue, 5000));
   EXPECT_FALSE(AppendSized(queue, 0)) << "nothing beside it";
-  queue.Release(reader, {2, 2, {}});
+  queue.Release(reader, {2, 2});
   EXPECT_TRUE(AppendSized(queue, 0));
-  queue.Release(reader, {3, 3, {}});
+  queue.Release(reader, {3, 3});
   EXPECT_EQ(budget_->used(), 0u);
 }
 
@@ -146,10 +146,10 @@ TEST_F(QueueTest, WhatAReaderHoldsStaysUntilEveryReaderLetsGo) {
   const ReaderId fast = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   const ReaderId slow = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   Append(queue, 0, 2);
-  queue.Release(fast, {2, 2, {}});
+  queue.Release(fast, {2, 2});
   EXPECT_EQ(queue.begin(), 0u);
   EXPECT_EQ(Append(queue, 2, 1, PENSTOCK_AGAIN), 0u);
-  queue.Release(slow, {1, 0, {}});
+  queue.Release(slow, {1, 0});
   EXPECT_EQ(queue.begin(), 1u);
   EXPECT_EQ(Append(queue, 2, 1), 1u);
 }
@@ -160,7 +160,7 @@ TEST_F(QueueTest, MemoryIsChargedUntilTheLastBlockIsLetGo) {
   Append(queue, 0, 4);
   EXPECT_EQ(budget_->used(), 4 * ChargeOf(1));
   ReadResult in_flight = queue.Read(0, 0, 2, ~0ull);
-  queue.Release(reader, {4, 0, {}});
+  queue.Release(reader, {4, 0});
   EXPECT_EQ(queue.stats().events, 0u);
   EXPECT_EQ(queue.stats().bytes, 0u);
   EXPECT_EQ(budget_->used(), 4 * ChargeOf(1)) << "the block is still read";
@@ -219,7 +219,7 @@ TEST_F(QueueTest, ABlockedAppendGoesOnWhenAReaderLetsGo) {
   for (uint64_t held = 2; held <= 4; ++held) {
     Blocked::WaitEnd(queue, held);
     EXPECT_FALSE(append.returned());
-    queue.Release(reader, {held - 1, held - 1, {}});
+    queue.Release(reader, {held - 1, held - 1});
   }
   EXPECT_EQ(append.Join(), PENSTOCK_OK);
   EXPECT_EQ(append.accepted(), 5u);
@@ -245,7 +245,7 @@ TEST_F(QueueTest, ABlockedAppendGoesOnWhenAnotherQueueFreesMemory) {
   Blocked append(*other, 2, 100);
   Blocked::WaitEnd(*other, 1);
   EXPECT_FALSE(append.returned());
-  queue_->Release(reader, {1, 1, {}});
+  queue_->Release(reader, {1, 1});
   EXPECT_EQ(append.Join(), PENSTOCK_OK);
   EXPECT_FALSE(AppendSized(*other, 100));
 }
@@ -255,7 +255,7 @@ TEST_F(QueueTest, ABlockedAppendGoesOnWhenWhatIsInFlightComesBack) {
   const ReaderId reader = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   ASSERT_TRUE(AppendSized(queue, 100));
   ReadResult in_flight = queue.Read(0, 0, 1, ~0ull);
-  queue.Release(reader, {1, 0, {}});
+  queue.Release(reader, {1, 0});
   Blocked append(queue, 1, 100);
   in_flight.runs.clear();
   EXPECT_EQ(append.Join(), PENSTOCK_OK);
@@ -279,7 +279,7 @@ TEST_F(QueueTest, TheLongestTimeoutMeansForEver) {
   const ReaderId reader = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   Blocked append(queue, 2, 1, Nanoseconds::max());
   Blocked::WaitEnd(queue, 1);
-  queue.Release(reader, {1, 1, {}});
+  queue.Release(reader, {1, 1});
   EXPECT_EQ(append.Join(), PENSTOCK_OK);
 }
 
@@ -397,15 +397,15 @@ TEST_F(QueueTest, AcksOnceEveryReaderHasSettledAndNotBefore) {
   const ReaderId a = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   const ReaderId b = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
   Append(queue, 100, 4);
-  queue.Release(a, {4, 3, {}});
+  queue.Release(a, {4, 3});
   EXPECT_THAT(acks_, IsEmpty());
-  queue.Release(b, {4, 0, {}});
+  queue.Release(b, {4, 0});
   EXPECT_THAT(acks_, IsEmpty()) << "read is not settled";
-  queue.Release(b, {4, 2, {}});
+  queue.Release(b, {4, 2});
   EXPECT_THAT(acks_, ElementsAre(100, 101));
-  queue.Release(b, {4, 4, {}});
+  queue.Release(b, {4, 4});
   EXPECT_THAT(acks_, ElementsAre(100, 101, 102));
-  queue.Release(a, {4, 4, {}});
+  queue.Release(a, {4, 4});
   EXPECT_THAT(acks_, ElementsAre(100, 101, 102, 103));
 }
 
@@ -431,7 +431,7 @@ TEST_F(QueueTest, AcksComeInOrderFromTwoReadersThreads) {
     threads.emplace_back([&, me] {
       for (uint64_t i = 1; i <= kEvents; ++i) {
         while (progress[1 - me] + 2 < i) std::this_thread::yield();
-        queue.Release(readers[me], {i, i, {}});
+        queue.Release(readers[me], {i, i});
         progress[me] = i;
       }
     });
