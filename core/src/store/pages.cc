@@ -464,7 +464,11 @@ void TreeWalker::VisitEntries(const Page& page, const KeyRange& bounds) {
     const Node& node = page.nodes[i];
     ++seen_.entries;
     if (!node.good) {
-      visitor_->OnUnreadable(page.number, Around(page, i, bounds));
+      const KeyRange around = Around(page, i, bounds);
+      visitor_->OnUnreadable(page.number, around);
+      // A damaged key above can make good keys here look wrong.
+      if (!node.key.empty() && !Inside(node.key, around))
+        visitor_->OnUnreadable(page.number, {std::string(node.key), std::string(node.key) + '\0'});
     } else if (node.overflow) {
       std::string next(node.key);
       next.push_back('\0');
