@@ -22,15 +22,18 @@ class Lives:
         queue = f'storage = "{storage}"'
         config = witness.source("orders", self.next_file, queue, **source) + bus
         if storage == "disk":
+            (tmp_path / "state").mkdir()
             config = f'[gateway]\nstate_dir = "{tmp_path / "state"}"\n' + config
         self.choose = random.Random(SEED)
         self.gateway = Gateway(tmp_path, config, plugin_dirs=(harness.PLUGINS, PLUGINS))
         self.start = start
 
-    def run(self, kills, events=300):
-        """Each life ends somewhere in its first second, after some acknowledgements."""
+    def run(self, kills, events=300, last=None):
+        """Each life ends after some acknowledgements; last() is called before the last one."""
         print("seed", SEED)
         for life in range(kills + 1):
+            if life == kills and last:
+                last()
             before = len(self.witness.drain().acked.get("orders", []))
             self.witness.keep_next("orders", self.next_file)
             self.start(self.gateway) if life == 0 else self.gateway.start()
@@ -51,17 +54,34 @@ def judged(records, arrived, **options):
     return result.rows["orders"]
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(40, marks=pytest.mark.full)])
-@pytest.mark.parametrize("order", ["relaxed", "strict"])
-def test_memory_to_jetstream(order, kills, tmp_path, start, witness, nats):
-    """Acknowledged once every sink has it: a kill loses what was on its way, and nothing else."""
-    lives = Lives(tmp_path, start, witness, nats.sink(options=f'order = "{order}"'))
+KILLS = pytest.mark.parametrize("kills", [5, pytest.param(40, marks=pytest.mark.full)])
+ORDER = pytest.mark.parametrize("order", ["relaxed", "strict"])
+STORAGE = pytest.mark.parametrize("storage", ["memory", "disk"])
+
+
+@KILLS
+@ORDER
+@STORAGE
+def test_to_jetstream(storage, order, kills, tmp_path, start, witness, nats):
+    """Acknowledged: in memory once every sink has it, on disk once it is stored."""
+    lives = Lives(tmp_path, start, witness, nats.sink(options=f'order = "{order}"'), storage)
     records = lives.run(kills)
     judged(records, nats.payloads(), max_duplicates=0, strict=order == "strict")
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(40, marks=pytest.mark.full)])
-def test_memory_to_the_sink_witness(kills, tmp_path, start, witness):
+@KILLS
+@STORAGE
+def test_to_the_sink_witness(storage, kills, tmp_path, start, witness):
     bus = witness.sink(retry_percent=3, unknown_percent=3)
-    records = Lives(tmp_path, start, witness, bus).run(kills)
+    records = Lives(tmp_path, start, witness, bus, storage).run(kills)
     judged(records, of_sink(records.delivered, "out"))
+
+
+@KILLS
+def test_a_dead_bus_comes_back(kills, tmp_path, start, witness, nats):
+    """Lives that deliver nothing leave all that they acknowledged to the last one."""
+    nats.kill()
+    lives = Lives(tmp_path, start, witness, nats.sink(), "disk")
+    records = lives.run(kills, last=nats.start)
+    row = judged(records, nats.payloads(), max_duplicates=0)
+    assert row.acked > 0
