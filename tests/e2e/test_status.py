@@ -144,6 +144,7 @@ def test_answers_while_it_stops(gateway):
     running = gateway(SOCKET + 'shutdown_timeout = "1m"\n' + GENERATOR +
                       '[sinks.bus]\nplugin = "nats-jetstream"\nfrom = ["orders"]\n'
                       f'servers = ["nats://127.0.0.1:{free_port()}"]\n')
+    status_when(running, lambda s: s["routes"][0]["ledger"]["pending"], "something to drain")
     os.kill(running.pid, 15)
     seen = status_when(running, lambda s: s["gateway"]["state"] == "stopping" and
                        s["sources"][0]["state"] == "stopped", "stopping")
