@@ -456,6 +456,24 @@ Stats DiskQueue::stats() const {
   return {stored_, dropped_newest_, end_ - begin_, bytes_end_ - bytes_floor_, end_ - stored_};
 }
 
+std::optional<TimePoint> DiskQueue::AppendedAt(uint64_t offset) const {
+  {
+    std::lock_guard lock(mutex_);
+    if (offset < begin_ || offset >= end_) return {};
+    const auto entry = Find(offset);
+    if (entry != entries_.end() && entry->block->first_offset() <= offset)
+      return entry->appended_at;
+  }
+  // What is wrong with the store is for those to find who need its events.
+  std::optional<ChunkInfo> chunk;
+  const auto read = store_->Read([&](const Transaction& transaction) -> Result<void> {
+    if (auto found = FindChunk(transaction, offset)) chunk = *found;
+    return {};
+  });
+  if (!read || !chunk || chunk->first > offset) return {};
+  return ToTime(chunk->appended_ns);
+}
+
 void DiskQueue::Close() {
   closed_ = true;
   room_->Notify();

@@ -46,6 +46,7 @@ class DiskQueue final : public Queue, private store::Member {
   uint64_t begin() const override;
   uint64_t end() const override;
   Stats stats() const override;
+  std::optional<TimePoint> AppendedAt(uint64_t offset) const override;
   void Close() override;
 
  private:

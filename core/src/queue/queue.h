@@ -117,8 +117,8 @@ class Queue {
   virtual uint64_t begin() const = 0;  // the oldest offset held
   virtual uint64_t end() const = 0;    // behind the last event that may be read
   virtual Stats stats() const = 0;
-  // When the event at offset was appended; nothing if it is not held, or if that could be known
-  // only by waiting for a disk.
+  // When the event at offset was appended; nothing if it is not held. May read a disk, but waits
+  // for no other thread that does.
   virtual std::optional<TimePoint> AppendedAt(uint64_t /*offset*/) const { return {}; }
 
   // Append takes nothing from now on. Readers go on.

@@ -632,5 +632,23 @@ TEST_F(DiskQueueTest, DeadLettersMayDropTheirOldestToMakeRoom) {
   EXPECT_EQ(store::CountsOfLetters(*store_)->at(0).dropped, 3u);
 }
 
+TEST_F(DiskQueueTest, KnowsWhenAnEventWasAppendedInMemoryAndInTheStore) {
+  DiskQueue* queue = &Open();
+  Add(*queue);
+  const TimePoint first = clock_.Now();
+  EXPECT_EQ(queue->AppendedAt(0), std::nullopt) << "not appended yet";
+  Append(*queue, 0, 2);
+  EXPECT_EQ(queue->AppendedAt(1), first) << "not stored yet";
+  store_->CommitNow();
+  clock_.Advance(seconds(5));
+  Append(*queue, 2, 1);
+  store_->CommitNow();
+  Crash();
+  queue = &Open();
+  EXPECT_EQ(queue->AppendedAt(1), first) << "from the store";
+  EXPECT_EQ(queue->AppendedAt(2), clock_.Now());
+  EXPECT_EQ(queue->AppendedAt(3), std::nullopt);
+}
+
 }  // namespace
 }  // namespace penstock::queue
