@@ -140,6 +140,30 @@ def test_a_sink_that_is_stuck_in_submit_holds_up_no_status(gateway, tmp_path):
     running.stop_clean()
 
 
+def test_a_queue_on_disk_shows_its_store_and_what_waits_since_before_the_start(gateway, tmp_path):
+    running = gateway(SOCKET + f'state_dir = "{tmp_path}/state"\n' + GENERATOR + "count = 40\n" +
+                      'queue = { storage = "disk" }\n'
+                      '[sinks.bus]\nplugin = "nats-jetstream"\nfrom = ["orders"]\n'
+                      f'servers = ["nats://127.0.0.1:{free_port()}"]\n')
+
+    def stored(seen):
+        queue = seen["sources"][0]["queue"]
+        return queue["events"] == 40 and queue["unstored"] == 0
+    seen = status_when(running, stored, "40 events on disk")
+    assert seen["store"] == {"directory": f"{tmp_path}/state/store", "state": "good", "reason": ""}
+    assert seen["sources"][0]["queue"]["storage"] == "disk"
+    before = seen["routes"][0]["oldest_pending_seconds"]
+    assert before > 0
+    running.kill()
+    running.start()
+    seen = status(running)
+    assert seen["routes"][0]["ledger"]["pending"] >= 40
+    assert seen["routes"][0]["oldest_pending_seconds"] > seen["gateway"]["uptime_seconds"]
+    assert seen["routes"][0]["oldest_pending_seconds"] > before
+    assert f"store: good, {tmp_path}/state/store" in \
+        run_penstock("status", "--config", running.config).stdout
+
+
 def test_answers_while_it_stops(gateway):
     running = gateway(SOCKET + 'shutdown_timeout = "1m"\n' + GENERATOR +
                       '[sinks.bus]\nplugin = "nats-jetstream"\nfrom = ["orders"]\n'

@@ -92,6 +92,16 @@ uint64_t Total(const Json& counters) {
   return sum;
 }
 
+// Nothing where no queue is on disk.
+std::string StoreText(const Json& status) {
+  const auto store = status.find("store");
+  if (store == status.end() || store->is_null()) return "";
+  const std::string reason = store->at("reason").get<std::string>();
+  return "store: " + store->at("state").get<std::string>() + ", " +
+         Printable(store->at("directory").get<std::string>()) +
+         (reason.empty() ? "" : ": " + Printable(reason)) + "\n";
+}
+
 std::string HeadText(const Json& status) {
   const Json& gateway = status.at("gateway");
   return "gateway " + Printable(gateway.at("name").get<std::string>()) + ": " +
@@ -99,7 +109,7 @@ std::string HeadText(const Json& status) {
          ", penstock " + Printable(gateway.at("version").get<std::string>()) + ", pid " +
          std::to_string(gateway.at("pid").get<int64_t>()) +
          "\nmemory: " + Filled(status.at("memory").at("used"), status.at("memory").at("limit")) +
-         "\n";
+         "\n" + StoreText(status);
 }
 
 std::vector<std::string> InstanceCells(const Json& instance) {

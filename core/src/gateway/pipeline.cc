@@ -123,7 +123,10 @@ Result<void> Pipeline::OpenStore() {
     return {};
   }
   if (!opened) return tl::unexpected(opened.error());
-  store_ = std::move(*opened);
+  {
+    std::lock_guard parts(parts_mutex_);
+    store_ = std::move(*opened);
+  }
   if (on_store_failed_) store_->SetOnFailed(on_store_failed_);
   return ReconcileStore(store_.get(), config);
 }

@@ -46,6 +46,18 @@ const char* PhaseName(StatusReader::Phase phase) {
   return "?";
 }
 
+const char* StoreStateName(store::StoreState::Kind kind) {
+  switch (kind) {
+    case store::StoreState::Kind::kGood:
+      return "good";
+    case store::StoreState::Kind::kNoRoom:
+      return "full";
+    case store::StoreState::Kind::kFailed:
+      return "failed";
+  }
+  return "?";
+}
+
 void FillInstance(const Instance& instance, InstanceStatus* out) {
   const InstanceState state = instance.state();
   out->name = instance.name();
@@ -73,6 +85,7 @@ QueueStatus ReadQueue(const queue::Queue& queue, const config::QueueConfig& conf
   out.begin = queue.begin();
   out.end = queue.end();
   out.dropped_newest = stats.dropped_newest;
+  out.unstored = stats.unstored;
   return out;
 }
 
@@ -109,7 +122,8 @@ Json QueueJson(const QueueStatus& queue) {
           {"max_bytes", queue.max_bytes},
           {"begin", queue.begin},
           {"end", queue.end},
-          {"dropped_newest", queue.dropped_newest}};
+          {"dropped_newest", queue.dropped_newest},
+          {"unstored", queue.unstored}};
 }
 
 Json LedgerJson(const delivery::Ledger& ledger) {
@@ -157,6 +171,12 @@ Json ToJson(const GatewayStatus& status) {
                     {"uptime_seconds", Seconds(Nanoseconds(status.now_ns - status.started_ns))},
                     {"rates_over_seconds", Optional(status.rate_over)}};
   out["memory"] = {{"used", status.memory_used}, {"limit", status.memory_limit}};
+  out["store"] = nullptr;
+  if (status.store) {
+    out["store"] = {{"directory", status.store->directory},
+                    {"state", status.store->state},
+                    {"reason", status.store->reason}};
+  }
   out["sources"] = Json::array();
   for (const SourceStatus& source : status.sources) {
     Json one = InstanceJson(source, status.now_ns);
@@ -177,6 +197,10 @@ void Pipeline::Describe(GatewayStatus* status) const {
   status->memory_used = budget_.used();
   status->memory_limit = budget_.total();
   std::lock_guard lock(parts_mutex_);
+  if (store_) {
+    store::StoreState state = store_->state();
+    status->store = {store_->directory(), StoreStateName(state.kind), std::move(state.reason)};
+  }
   for (const auto& source : sources_) {
     SourceStatus one;
     FillInstance(*source->instance, &one);

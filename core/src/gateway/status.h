@@ -35,6 +35,13 @@ struct QueueStatus {
   uint64_t bytes = 0, max_bytes = 0;
   uint64_t begin = 0, end = 0;  // offsets: the oldest held, and the next to be appended
   uint64_t dropped_newest = 0;  // those that never got an offset
+  uint64_t unstored = 0;        // of events: not on disk yet, in a queue that is to be
+};
+
+struct StoreStatus {
+  std::string directory;
+  std::string state;  // good, full (what does not fit waits) or failed
+  std::string reason;
 };
 
 struct SourceStatus : InstanceStatus {
@@ -57,6 +64,7 @@ struct GatewayStatus {
   TimePoint now{};                  // the same moment, on the clock of delivery
   std::optional<double> rate_over;  // seconds that the rates are of
   uint64_t memory_used = 0, memory_limit = 0;
+  std::optional<StoreStatus> store;  // nothing: no queue is on disk
   std::vector<SourceStatus> sources;
   std::vector<SinkStatus> sinks;
   std::vector<RouteStatus> routes;

@@ -52,6 +52,16 @@ orders -> bus  2.5/s  10        5          1             1        3        1.5s
 )");
 }
 
+TEST(StatusText, TheStoreIsNamedWhereThereIsOne) {
+  Json status = Example();
+  status["store"] = nullptr;
+  EXPECT_EQ(StatusText(status).find("store"), std::string::npos);
+  status["store"] = {{"directory", "/s"}, {"state", "good"}, {"reason", ""}};
+  EXPECT_NE(StatusText(status).find("of 256MiB\nstore: good, /s\n\nSOURCE"), std::string::npos);
+  status["store"] = {{"directory", "/s"}, {"state", "full"}, {"reason", "no space left"}};
+  EXPECT_NE(StatusText(status).find("store: full, /s: no space left\n\n"), std::string::npos);
+}
+
 TEST(StatusText, WhatIsNotKnownIsADash) {
   Json status = Example();
   status["sources"][0]["received_per_second"] = nullptr;
