@@ -14,7 +14,7 @@ Cursor::Cursor(uint32_t lane, std::string sink, CursorSpec spec, const Clock* cl
                const std::shared_ptr<Signal>& signal, uint64_t max_window, uint64_t seed)
     : lane_(lane),
       spec_(std::move(spec)),
-      route_(spec_.source->name + " -> " + sink),
+      route_(spec_.source->name + " -> " + sink + (spec_.replays ? " (replay)" : "")),
       encoder_(spec_.source, spec_.encoder),
       clock_(clock),
       reader_(spec_.queue->AddReader(sink, spec_.start, signal)),

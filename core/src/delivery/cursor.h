@@ -41,6 +41,7 @@ class Cursor {
   Cursor& operator=(const Cursor&) = delete;
 
   uint32_t lane() const { return lane_; }
+  bool replays() const { return spec_.replays; }
 
   // ---- what may be submitted
   // Jumps past what is too far behind, if the user wants that.

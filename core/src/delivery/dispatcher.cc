@@ -34,9 +34,18 @@ Dispatcher::~Dispatcher() = default;
 
 void Dispatcher::AddCursor(CursorSpec spec) {
   const auto lane = static_cast<uint32_t>(cursors_.size());
+  std::lock_guard lock(cursors_mutex_);
   cursors_.push_back(std::make_unique<Cursor>(lane, name_, std::move(spec), clock_, signal_,
                                               limits_.max_events * kWindowFactor,
                                               seed_ + lane * 0x9e3779b97f4a7c15u));
+}
+
+void Dispatcher::AddCursorLater(CursorSpec spec) {
+  {
+    std::lock_guard lock(mutex_);
+    inbox_.added.push_back(std::move(spec));
+  }
+  signal_->Notify();
 }
 
 TimePoint Dispatcher::Step() {
@@ -91,6 +100,8 @@ void Dispatcher::TakeInbox() {
   working_.done.clear();
   working_.reasons.clear();
   if (std::exchange(working_.connected, false)) OnConnected();
+  for (CursorSpec& spec : working_.added) AddCursor(std::move(spec));
+  working_.added.clear();
   if (state_changed) connected_ = state == PENSTOCK_STATE_READY;
 }
 
@@ -293,13 +304,19 @@ void Dispatcher::SetState(int32_t state, std::string_view text) {
 
 std::vector<Ledger> Dispatcher::Ledgers() const {
   std::vector<Ledger> out;
-  for (const auto& cursor : cursors_) out.push_back(cursor->Snapshot());
+  std::lock_guard lock(cursors_mutex_);
+  for (const auto& cursor : cursors_) {
+    if (!cursor->replays()) out.push_back(cursor->Snapshot());
+  }
   return out;
 }
 
 std::vector<RouteStatus> Dispatcher::Routes() const {
   std::vector<RouteStatus> out;
-  for (const auto& cursor : cursors_) out.push_back(cursor->Status());
+  std::lock_guard lock(cursors_mutex_);
+  for (const auto& cursor : cursors_) {
+    if (!cursor->replays()) out.push_back(cursor->Status());
+  }
   return out;
 }
 

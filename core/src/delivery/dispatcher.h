@@ -104,6 +104,8 @@ class Dispatcher {
   Dispatcher& operator=(const Dispatcher&) = delete;
 
   void AddCursor(CursorSpec spec);
+  // The same from any thread, while another one steps; it happens in the next Step.
+  void AddCursorLater(CursorSpec spec);
 
   // Handles what came in, submits what can be submitted, and returns when it wants to be called
   // again even if the signal is not notified: TimePoint::max() for never. Blocks only as long as
@@ -144,6 +146,7 @@ class Dispatcher {
     bool ready = false;
     bool connected = false;  // the state has become READY
     bool state_changed = false;
+    std::vector<CursorSpec> added;
   };
   // What a cursor may have in flight in addition.
   struct Room {
@@ -182,7 +185,9 @@ class Dispatcher {
   const std::shared_ptr<Signal> signal_;
   const uint64_t seed_;
 
+  // Only Step's thread changes it, under cursors_mutex_; others read it under that.
   std::vector<std::unique_ptr<Cursor>> cursors_;
+  mutable std::mutex cursors_mutex_;
   size_t turn_ = 0;  // whose turn it is
   uint64_t in_flight_ = 0;
   Room shared_{0, 0};    // in flight beyond each cursor's own part of the window

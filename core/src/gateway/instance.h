@@ -127,6 +127,8 @@ class SinkInstance final : public Instance, private delivery::SinkPort {
   ~SinkInstance() override;
 
   void AddCursor(delivery::CursorSpec spec) { dispatcher_.AddCursor(std::move(spec)); }
+  // While it runs. Any thread.
+  void AddCursorLater(delivery::CursorSpec spec) { dispatcher_.AddCursorLater(std::move(spec)); }
   Result<void> Create() { return Instance::Create(); }
   // Starts the plugin and the delivery thread.
   Result<void> Start();

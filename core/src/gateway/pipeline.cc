@@ -95,6 +95,51 @@ Result<void> Pipeline::Start() {
   for (auto& source : sources_) {
     if (auto started = source->instance->Start(); !started) return started;
   }
+  return StartReplays();
+}
+
+Result<void> Pipeline::StartReplays() {
+  if (!store_) return {};
+  std::lock_guard lock(replays_mutex_);
+  for (size_t i = 0; i < sinks_.size(); ++i) {
+    const SinkPart& part = prepared_->sinks[i];
+    for (const auto& source : sources_) {
+      const std::vector<std::string>& from = part.config->from;
+      if (std::find(from.begin(), from.end(), source->info.name) == from.end()) continue;
+      if (auto started = StartReplays(part, sinks_[i].get(), source.get()); !started)
+        return started;
+    }
+  }
+  return {};
+}
+
+Result<void> Pipeline::StartReplays(const SinkPart& part, SinkInstance* sink, Source* source) {
+  std::shared_ptr<queue::ReplayQueue>& replays = source->replays[part.config->name];
+  const bool known = replays != nullptr;
+  if (!known) {
+    if (source->letters->usage().events == 0) return {};
+    replays = std::make_shared<queue::ReplayQueue>(store_.get(), source->letters, part.config->name,
+                                                   &budget_, clock_);
+  }
+  const auto waiting = replays->Load();
+  if (!waiting) return tl::unexpected(waiting.error());
+  if (*waiting > 0) {
+    log::Info(source->info.name + " -> " + part.config->name,
+              std::to_string(*waiting) + " dead letters are sent again");
+  }
+  if (known) return {};
+  if (*waiting == 0) {
+    replays.reset();
+    return {};
+  }
+  auto cursor = BuildCursor(part, *source);
+  if (!cursor) return tl::unexpected(cursor.error());
+  cursor->queue = replays;
+  cursor->replays = true;
+  cursor->order = delivery::Order::kRelaxed;
+  cursor->skip_when_behind = false;
+  cursor->dead_letters = replays.get();
+  sink->AddCursorLater(std::move(*cursor));
   return {};
 }
 

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -12,6 +13,7 @@
 #include "gateway/prepare.h"
 #include "gateway/status.h"
 #include "queue/queue.h"
+#include "queue/replay_queue.h"
 #include "queue/stored_letters.h"
 #include "store/store.h"
 
@@ -31,6 +33,9 @@ class Pipeline {
   // Makes every instance, then starts the sinks, then the sources. After an error the pipeline is
   // only good to be destroyed.
   Result<void> Start();
+
+  // Takes up the dead letters that are marked to be sent again. Any thread.
+  Result<void> StartReplays();
 
   // No source emits any more after this: each is asked to stop and waited for until the deadline;
   // what it still emits is taken.
@@ -64,6 +69,8 @@ class Pipeline {
     std::shared_ptr<queue::StoredLetters> letters;  // null: dead letters cannot be kept
     std::shared_ptr<queue::Queue> queue;
     bool disk = false;
+    std::map<std::string, std::shared_ptr<queue::ReplayQueue>>
+        replays;  // by sink; made when needed
   };
   Result<void> OpenStore();
   Result<void> BuildSource(SourcePart* part, uint64_t reserve, uint64_t read_ahead);
@@ -71,6 +78,7 @@ class Pipeline {
       const config::SourceConfig& config, uint64_t reserve, queue::OnSafe on_safe,
       const std::shared_ptr<queue::StoredLetters>& letters);
   Result<void> BuildSink(SinkPart* part, uint64_t reserve);
+  Result<void> StartReplays(const SinkPart& part, SinkInstance* sink, Source* source);
   Result<delivery::CursorSpec> BuildCursor(const SinkPart& part, const Source& source) const;
 
   Prepared* const prepared_;
@@ -84,6 +92,7 @@ class Pipeline {
   mutable std::mutex parts_mutex_;       // for who is in these two; only Start changes that
   std::vector<std::unique_ptr<Source>> sources_;
   std::vector<std::unique_ptr<SinkInstance>> sinks_;
+  std::mutex replays_mutex_;
 };
 
 }  // namespace penstock::gateway

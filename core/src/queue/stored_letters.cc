@@ -135,6 +135,12 @@ void StoredLetters::Done(const Change& change) {
   kept_.bytes += change.bytes - std::min(change.removed_bytes, kept_.bytes + change.bytes);
 }
 
+void StoredLetters::Removed(uint64_t events, uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  kept_.events -= std::min(events, kept_.events);
+  kept_.bytes -= std::min(bytes, kept_.bytes);
+}
+
 Result<void> StoredLetters::Write(Transaction& transaction, Part part) {
   std::vector<Waiting> waiting;
   {

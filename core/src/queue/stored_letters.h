@@ -40,6 +40,8 @@ class StoredLetters final : public DeadLetters, private store::Member {
   // That transaction is on the disk.
   void Done(const Change& change);
 
+  // So much was taken out of the store.
+  void Removed(uint64_t events, uint64_t bytes);
   // Counts anew what is there, after others have replayed or dropped some.
   Result<void> Recount();
   struct Usage {

@@ -11,6 +11,7 @@
 #include "fakes/fake_clock.h"
 #include "fakes/fake_events.h"
 #include "fakes/temp_dir.h"
+#include "queue/replay_queue.h"
 
 namespace penstock::queue {
 namespace {
@@ -630,6 +631,120 @@ TEST_F(DiskQueueTest, DeadLettersMayDropTheirOldestToMakeRoom) {
   EXPECT_THAT(LetterIds(), ElementsAre("id-3", "id-4"));
   EXPECT_EQ(letters->usage().events, 2u);
   EXPECT_EQ(store::CountsOfLetters(*store_)->at(0).dropped, 3u);
+}
+
+// Three letters, of the events 0, 1 and 2.
+class ReplayTest : public DiskQueueTest {
+ protected:
+  void BuryThree() {
+    letters_ = OpenLetters();
+    DiskQueue& queue = Open("orders", Big(), letters_);
+    id_ = queue.id();
+    const Reader reader = Add(queue);
+    Append(queue, 0, 3);
+    store_->CommitNow();
+    Progress progress = To(3, 0);
+    for (uint64_t i = 0; i < 3; ++i)
+      progress.letters.push_back(Bury(queue, *letters_, reader.id, i));
+    queue.Release(reader.id, std::move(progress));
+    store_->CommitNow();
+  }
+  std::shared_ptr<ReplayQueue> Replay() {
+    return std::make_shared<ReplayQueue>(store_.get(), letters_, "bus", &budget_, &clock_);
+  }
+  void Mark(const std::string& id) {
+    store::LetterFilter filter;
+    filter.id = id;
+    EXPECT_EQ(store::MarkForReplay(store_.get(), filter).value(), 1u);
+  }
+  void TearDown() override { letters_.reset(); }
+
+  std::shared_ptr<StoredLetters> letters_;
+  uint64_t id_ = 0;
+};
+
+TEST_F(ReplayTest, SendsMarkedLettersUnderTheirOldIdsAndForgetsThemOnceDelivered) {
+  BuryThree();
+  Mark("id-0");
+  Mark("id-2");
+  auto replay = Replay();
+  EXPECT_EQ(replay->Load().value(), 2u);
+  EXPECT_EQ(replay->Load().value(), 2u) << "what it knows already";
+  const Reader reader = replay->AddReader("bus", Start::kOldest, wake_);
+  const ReadResult read = replay->Read(reader.id, 0, 10, ~0ull);
+  EXPECT_THAT(Payloads(read), ElementsAre("0", "2"));
+  EXPECT_THAT(replay->IdentityOf(1), testing::Pair(id_, 2));
+  replay->Release(reader.id, {1, 1});
+  store_->CommitNow();
+  EXPECT_THAT(LetterIds(), ElementsAre("id-1", "id-2"));
+  EXPECT_EQ(letters_->usage().events, 2u);
+  replay->Release(reader.id, {2, 2});
+  store_->CommitNow();
+  EXPECT_THAT(LetterIds(), ElementsAre("id-1"));
+  EXPECT_EQ(store::CountsOfLetters(*store_)->at(0).replayed, 2u);
+}
+
+TEST_F(ReplayTest, OneThatIsRejectedAgainStaysWithItsNewReason) {
+  BuryThree();
+  Mark("id-1");
+  auto replay = Replay();
+  EXPECT_EQ(replay->Load().value(), 1u);
+  const Reader reader = replay->AddReader("bus", Start::kOldest, wake_);
+  const ReadResult read = replay->Read(reader.id, 0, 10, ~0ull);
+  Progress progress{1, 1};
+  Letter letter;
+  letter.place = 0;
+  letter.block = read.runs.at(0).block;
+  letter.reason = "still too large";
+  letter.attempts = 2;
+  progress.letters.push_back(letter);
+  replay->Release(reader.id, std::move(progress));
+  store_->CommitNow();
+  EXPECT_THAT(LetterIds(), ElementsAre("id-0", "id-1", "id-2"));
+  store::LetterFilter filter;
+  filter.id = "id-1";
+  EXPECT_TRUE(store::ForEachLetter(*store_, filter, [](const store::LetterRecord& kept) {
+    EXPECT_EQ(kept.reason, "still too large");
+    EXPECT_EQ(kept.attempts, 3u);
+    EXPECT_FALSE(kept.replay);
+    return true;
+  }));
+  EXPECT_EQ(replay->Load().value(), 0u);
+}
+
+TEST_F(ReplayTest, ACrashSendsAgainWhatWasNotRecorded) {
+  BuryThree();
+  Mark("id-0");
+  Mark("id-1");
+  {
+    auto replay = Replay();
+    ASSERT_TRUE(replay->Load());
+    const Reader reader = replay->AddReader("bus", Start::kOldest, wake_);
+    replay->Release(reader.id, {1, 1});
+    store_->CommitNow();
+    replay->Release(reader.id, {2, 2});
+  }
+  letters_.reset();
+  Crash();
+  letters_ = OpenLetters();
+  auto replay = Replay();
+  EXPECT_EQ(replay->Load().value(), 1u);
+  const Reader reader = replay->AddReader("bus", Start::kOldest, wake_);
+  EXPECT_THAT(Payloads(replay->Read(reader.id, 0, 10, ~0ull)), ElementsAre("1"));
+}
+
+TEST_F(ReplayTest, OneThatWasDroppedMeanwhileIsSkipped) {
+  BuryThree();
+  for (const char* id : {"id-0", "id-1", "id-2"}) Mark(id);
+  auto replay = Replay();
+  ASSERT_TRUE(replay->Load());
+  store::LetterFilter filter;
+  filter.id = "id-0";
+  EXPECT_EQ(store::DropLetters(store_.get(), filter).value(), 1u);
+  const Reader reader = replay->AddReader("bus", Start::kOldest, wake_);
+  const ReadResult read = replay->Read(reader.id, 0, 10, ~0ull);
+  EXPECT_EQ(read.begin, 1u);
+  EXPECT_THAT(Payloads(read), ElementsAre("1", "2"));
 }
 
 TEST_F(DiskQueueTest, KnowsWhenAnEventWasAppendedInMemoryAndInTheStore) {
