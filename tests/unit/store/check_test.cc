@@ -351,6 +351,7 @@ std::vector<std::pair<const char*, size_t>> PlacesToFlip(const std::string& samp
       {"second page of an overflow run", overflow + kPage + 5},
       {"header of a free list leaf", free_leaf + 12},
       {"key of a free list leaf", node(free_leaf, 0) + 8 + 5},
+      {"length of a free list entry", node(free_leaf, 0) + 8 + 8},
       {"a free page's number", node(free_leaf, 0) + 8 + 8 + 8},
   };
 }
