@@ -24,7 +24,7 @@ fs::path Scratch() {
 
 int Images() {
   const char* text = std::getenv("CRASH_TOOLS_IMAGES");
-  return text != nullptr ? std::atoi(text) : 200;
+  return text != nullptr ? std::atoi(text) : 100;
 }
 
 class CrashToolsTest : public ::testing::Test {

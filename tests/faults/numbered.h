@@ -21,17 +21,17 @@
 namespace penstock_faults {
 
 inline uint32_t Crc32(std::string_view bytes, uint32_t before = 0) {
-  static const auto kTable = [] {
-    std::array<uint32_t, 256> table{};
+  static const auto table = [] {
+    std::array<uint32_t, 256> made{};
     for (uint32_t i = 0; i < 256; ++i) {
       uint32_t value = i;
       for (int bit = 0; bit < 8; ++bit) value = value >> 1 ^ ((value & 1) != 0 ? 0xedb88320u : 0u);
-      table[i] = value;
+      made[i] = value;
     }
-    return table;
+    return made;
   }();
   uint32_t crc = ~before;
-  for (const char c : bytes) crc = crc >> 8 ^ kTable[(crc ^ static_cast<uint8_t>(c)) & 0xff];
+  for (const char c : bytes) crc = crc >> 8 ^ table[(crc ^ static_cast<uint8_t>(c)) & 0xff];
   return ~crc;
 }
 

@@ -29,7 +29,7 @@ CutPlan::CutPlan(const CrashLog& log, uint64_t seed, NameChoice names)
     : log_(log), seed_(seed), names_(names) {
   std::map<uint64_t, size_t> begun;
   for (size_t i = 0; i < log.records().size(); ++i) {
-    const record_head& head = log.records()[i].head;
+    const penstock_record_head& head = log.records()[i].head;
     if (head.kind == RECORD_MARK) marks_.push_back(i + 1);
     if (head.kind == RECORD_SYNC || head.kind == RECORD_SYNC_WRITE) begun[head.op] = i + 1;
     if ((head.kind == RECORD_SYNC_DONE || head.kind == RECORD_SYNC_WRITE_DONE) &&

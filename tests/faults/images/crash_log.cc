@@ -36,7 +36,7 @@ CrashLog::~CrashLog() { munmap(const_cast<char*>(bytes_.data()), bytes_.size());
 
 void CrashLog::Parse() {
   mark_bytes_.push_back(0);
-  for (size_t at = 0; at + sizeof(record_head) <= bytes_.size();) {
+  for (size_t at = 0; at + sizeof(penstock_record_head) <= bytes_.size();) {
     Record record{};
     std::memcpy(&record.head, bytes_.data() + at, sizeof record.head);
     if (record.head.magic != RECORD_MAGIC)
@@ -71,7 +71,7 @@ const char* KindName(int kind) {
 }  // namespace
 
 std::string ToText(const Record& record) {
-  const record_head& head = record.head;
+  const penstock_record_head& head = record.head;
   std::string text = KindName(head.kind);
   text += " pid=" + std::to_string(head.pid) + " inode=" + std::to_string(head.inode);
   if (!record.path.empty()) {

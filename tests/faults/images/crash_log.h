@@ -13,7 +13,7 @@ namespace penstock_faults {
 
 // One call. path and data point into the log.
 struct Record {
-  record_head head;
+  penstock_record_head head;
   std::string_view path, data;
 };
 

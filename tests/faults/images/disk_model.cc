@@ -348,7 +348,7 @@ void Disk::EndSyncWrite(const Record& record) {
 }
 
 void Disk::Apply(const Record& record) {
-  const record_head& head = record.head;
+  const penstock_record_head& head = record.head;
   switch (head.kind) {
     case RECORD_BASE_DIR:
     case RECORD_BASE_FILE: {

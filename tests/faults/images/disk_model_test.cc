@@ -23,7 +23,7 @@ class DiskModelTest : public ::testing::TestWithParam<NameModel> {
  protected:
   DiskModelTest() : disk_(GetParam()) { Do(RECORD_BASE_DIR, kRoot); }
 
-  void Do(record_kind kind, uint64_t inode, std::string path = "", std::string data = "",
+  void Do(penstock_record_kind kind, uint64_t inode, std::string path = "", std::string data = "",
           uint64_t offset = 0, uint64_t op = 0, int detail = 0, int64_t result = 0) {
     const std::string& kept_path = kept_.emplace_back(std::move(path));
     const std::string& kept_data = kept_.emplace_back(std::move(data));

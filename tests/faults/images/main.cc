@@ -255,7 +255,7 @@ int RunAll(const Options& options) {
 // ---- command line
 
 void AddImageOptions(CLI::App* command, Options* options) {
-  static const std::map<std::string, NameChoice> kNames = {
+  static const std::map<std::string, NameChoice> names = {
       {"ext4", NameChoice::kExt4}, {"strict", NameChoice::kStrict}, {"both", NameChoice::kBoth}};
   command->add_option("--seed", options->seed, "of the power cuts (default: a random one)");
   command->add_option("--count", options->count, "how many images")->capture_default_str();
@@ -264,7 +264,7 @@ void AddImageOptions(CLI::App* command, Options* options) {
   command->add_flag("--without-syncs", options->without_syncs,
                     "as if the syncs did nothing: shows that a check can fail");
   command->add_option("--names", options->names, "when a name is durable: ext4, strict, both")
-      ->transform(CLI::CheckedTransformer(kNames));
+      ->transform(CLI::CheckedTransformer(names));
 }
 
 int Main(int argc, char** argv) {

@@ -9,7 +9,7 @@
 #define RECORD_MAGIC 0x43455250u /* "PREC" */
 
 /* Paths are relative to the recorded directory; "" is the directory itself. */
-enum record_kind {
+enum penstock_record_kind {
   RECORD_BASE_DIR = 1,    /* was there before: path, inode */
   RECORD_BASE_FILE,       /* was there before: path, inode, data */
   RECORD_OPEN,            /* path, inode, detail: flags of open, op 1: this call created the file */
@@ -19,7 +19,7 @@ enum record_kind {
   RECORD_SYNC_WRITE_DONE, /* op, result: bytes, or -errno */
   RECORD_TRUNCATE,        /* inode, offset: the new size */
   RECORD_FALLOCATE,       /* inode, offset, length, detail: mode */
-  RECORD_SYNC,            /* inode, op, detail: enum record_sync; about to be called */
+  RECORD_SYNC,            /* inode, op, detail: enum penstock_record_sync; about to be called */
   RECORD_SYNC_DONE,       /* inode, op, result: 0 or -errno */
   RECORD_RENAME,          /* path: FROM NUL TO, inode */
   RECORD_LINK,            /* path: FROM NUL TO, inode */
@@ -32,7 +32,7 @@ enum record_kind {
 
 /* RECORD_SYNC_RANGE and RECORD_SYNC_MSYNC make nothing durable: sync_file_range does not flush the
  * disk's cache, and a shared mapping that is written is an error anyway. */
-enum record_sync {
+enum penstock_record_sync {
   RECORD_SYNC_FSYNC = 1,
   RECORD_SYNC_FDATASYNC,
   RECORD_SYNC_RANGE,
@@ -40,7 +40,7 @@ enum record_sync {
   RECORD_SYNC_ALL /* sync, syncfs */
 };
 
-struct record_head {
+struct penstock_record_head {
   uint32_t magic;
   uint16_t kind;
   uint16_t reserved;

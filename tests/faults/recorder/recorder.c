@@ -66,8 +66,8 @@ static void die(const char* what, const char* about) {
 /* Names one call among those of all processes that write this log. */
 static uint64_t new_op(void) { return (uint64_t)getpid() << 32 | ++next_op; }
 
-static void append(struct record_head head, const char* path, size_t path_len, const void* data,
-                   size_t data_len) {
+static void append(struct penstock_record_head head, const char* path, size_t path_len,
+                   const void* data, size_t data_len) {
   head.magic = RECORD_MAGIC;
   head.pid = (uint32_t)getpid();
   head.path_len = (uint32_t)path_len;
@@ -79,13 +79,13 @@ static void append(struct record_head head, const char* path, size_t path_len, c
 }
 
 static void append_path(uint16_t kind, uint64_t inode, const char* path) {
-  append((struct record_head){.kind = kind, .inode = inode}, path, strlen(path), NULL, 0);
+  append((struct penstock_record_head){.kind = kind, .inode = inode}, path, strlen(path), NULL, 0);
 }
 
 static void append_error(const char* what, const char* path) {
   char text[PATH_MAX + 200];
   const int n = snprintf(text, sizeof text, "%s of %s", what, path);
-  append((struct record_head){.kind = RECORD_ERROR}, NULL, 0, text, (size_t)n);
+  append((struct penstock_record_head){.kind = RECORD_ERROR}, NULL, 0, text, (size_t)n);
 }
 
 /* ---- paths ---- */
@@ -150,8 +150,8 @@ static void record_base_file(const char* path, const char* name, const struct st
          (n = pread(fd, bytes + have, (size_t)(found->st_size - have), have)) > 0)
     have += n;
   if (fd < 0 || have != found->st_size) die("cannot read", path);
-  append((struct record_head){.kind = RECORD_BASE_FILE, .inode = found->st_ino}, name, strlen(name),
-         bytes, (size_t)have);
+  append((struct penstock_record_head){.kind = RECORD_BASE_FILE, .inode = found->st_ino}, name,
+         strlen(name), bytes, (size_t)have);
   free(bytes);
   syscall(SYS_close, fd);
 }
@@ -200,7 +200,7 @@ static void __attribute__((constructor)) start(void) {
 EXPORT void penstock_record_mark(const void* data, size_t n) {
   if (log_fd < 0) return;
   lock();
-  append((struct record_head){.kind = RECORD_MARK}, NULL, 0, data, n);
+  append((struct penstock_record_head){.kind = RECORD_MARK}, NULL, 0, data, n);
   unlock();
 }
 
@@ -225,11 +225,12 @@ static void track(int fd, int flags, bool created) {
   files[fd] = (struct tracked){found.st_dev, found.st_ino, flags, ends_with(name, "lock.mdb")};
   kinds[fd] = S_ISDIR(found.st_mode) ? DIR_BELOW : FILE_BELOW;
   append(
-      (struct record_head){
+      (struct penstock_record_head){
           .kind = RECORD_OPEN, .inode = found.st_ino, .detail = flags, .op = created ? 1 : 0},
       name, strlen(name), NULL, 0);
   if ((flags & O_TRUNC) != 0 && !created)
-    append((struct record_head){.kind = RECORD_TRUNCATE, .inode = found.st_ino}, NULL, 0, NULL, 0);
+    append((struct penstock_record_head){.kind = RECORD_TRUNCATE, .inode = found.st_ino}, NULL, 0,
+           NULL, 0);
 }
 
 /* What fd is, if it is still what it was when it was opened; the lock is held. */
@@ -337,8 +338,8 @@ EXPORT int close(int fd) {
     lock();
     const enum what kind = look_up(fd);
     if (kind == FILE_BELOW || kind == DIR_BELOW)
-      append((struct record_head){.kind = RECORD_CLOSE, .inode = files[fd].inode}, NULL, 0, NULL,
-             0);
+      append((struct penstock_record_head){.kind = RECORD_CLOSE, .inode = files[fd].inode}, NULL, 0,
+             NULL, 0);
     kinds[fd] = NOTHING;
     unlock();
   }
@@ -411,20 +412,20 @@ static off_t place(int fd, off_t offset) {
 static ssize_t write_through(int fd, const struct iovec* parts, int n, off_t offset) {
   const struct bytes all = gather(parts, n);
   const uint64_t op = new_op(), inode = files[fd].inode;
-  append((struct record_head){.kind = RECORD_SYNC_WRITE,
-                              .inode = inode,
-                              .offset = (uint64_t)place(fd, offset),
-                              .op = op},
+  append((struct penstock_record_head){.kind = RECORD_SYNC_WRITE,
+                                       .inode = inode,
+                                       .offset = (uint64_t)place(fd, offset),
+                                       .op = op},
          NULL, 0, all.data, all.size);
   unlock();
   free(all.data);
   const ssize_t result = call_write(fd, parts, n, offset);
   const int saved = errno;
   lock();
-  append((struct record_head){.kind = RECORD_SYNC_WRITE_DONE,
-                              .inode = inode,
-                              .op = op,
-                              .result = result < 0 ? -saved : result},
+  append((struct penstock_record_head){.kind = RECORD_SYNC_WRITE_DONE,
+                                       .inode = inode,
+                                       .op = op,
+                                       .result = result < 0 ? -saved : result},
          NULL, 0, NULL, 0);
   errno = saved;
   return result;
@@ -437,7 +438,8 @@ static ssize_t write_cached(int fd, const struct iovec* parts, int n, off_t offs
   const int saved = errno;
   const struct bytes all = gather(parts, n);
   append(
-      (struct record_head){.kind = RECORD_WRITE, .inode = files[fd].inode, .offset = (uint64_t)at},
+      (struct penstock_record_head){
+          .kind = RECORD_WRITE, .inode = files[fd].inode, .offset = (uint64_t)at},
       NULL, 0, all.data, (size_t)result);
   free(all.data);
   errno = saved;
@@ -497,8 +499,10 @@ EXPORT ssize_t pwritev64(int fd, const struct iovec* parts, int n, off64_t offse
 static int truncated(int result, uint64_t inode, off_t size) {
   const int saved = errno;
   if (result == 0)
-    append((struct record_head){.kind = RECORD_TRUNCATE, .inode = inode, .offset = (uint64_t)size},
-           NULL, 0, NULL, 0);
+    append(
+        (struct penstock_record_head){
+            .kind = RECORD_TRUNCATE, .inode = inode, .offset = (uint64_t)size},
+        NULL, 0, NULL, 0);
   errno = saved;
   return result;
 }
@@ -532,11 +536,11 @@ EXPORT int fallocate(int fd, int mode, off_t offset, off_t length) {
   const int result = (int)syscall(SYS_fallocate, fd, mode, offset, length);
   const int saved = errno;
   if (ours && result == 0)
-    append((struct record_head){.kind = RECORD_FALLOCATE,
-                                .inode = files[fd].inode,
-                                .detail = mode,
-                                .offset = (uint64_t)offset,
-                                .length = (uint64_t)length},
+    append((struct penstock_record_head){.kind = RECORD_FALLOCATE,
+                                         .inode = files[fd].inode,
+                                         .detail = mode,
+                                         .offset = (uint64_t)offset,
+                                         .length = (uint64_t)length},
            NULL, 0, NULL, 0);
   unlock();
   errno = saved;
@@ -558,11 +562,12 @@ EXPORT int posix_fallocate64(int fd, off64_t offset, off64_t length) {
 
 /* ---- syncs ---- */
 
-static uint64_t begin_sync(uint64_t inode, enum record_sync how) {
+static uint64_t begin_sync(uint64_t inode, enum penstock_record_sync how) {
   lock();
   const uint64_t op = new_op();
-  append((struct record_head){.kind = RECORD_SYNC, .inode = inode, .detail = how, .op = op}, NULL,
-         0, NULL, 0);
+  append(
+      (struct penstock_record_head){.kind = RECORD_SYNC, .inode = inode, .detail = how, .op = op},
+      NULL, 0, NULL, 0);
   unlock();
   return op;
 }
@@ -571,7 +576,7 @@ static int end_sync(uint64_t inode, uint64_t op, int result) {
   const int saved = errno;
   lock();
   append(
-      (struct record_head){
+      (struct penstock_record_head){
           .kind = RECORD_SYNC_DONE, .inode = inode, .op = op, .result = result == 0 ? 0 : -saved},
       NULL, 0, NULL, 0);
   unlock();
@@ -650,7 +655,8 @@ static int do_rename(int from_dir, const char* from, int to_dir, const char* to,
     const size_t n = strlen(a) + 1;
     memcpy(both, a, n);
     strcpy(both + n, b);
-    append((struct record_head){.kind = kind, .inode = inode}, both, n + strlen(b), NULL, 0);
+    append((struct penstock_record_head){.kind = kind, .inode = inode}, both, n + strlen(b), NULL,
+           0);
   }
   unlock();
   errno = saved;

@@ -17,9 +17,9 @@ namespace {
 
 void Mark(const char* what, uint64_t number) {
   using Function = void (*)(const void*, size_t);
-  static const auto kMark = reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, "penstock_record_mark"));
+  static const auto mark = reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, "penstock_record_mark"));
   const std::string line = std::string(what) + " " + std::to_string(number) + "\n";
-  if (kMark != nullptr) kMark(line.data(), line.size());
+  if (mark != nullptr) mark(line.data(), line.size());
   std::fputs(line.c_str(), stdout);
 }
 

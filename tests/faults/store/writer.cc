@@ -10,7 +10,6 @@
 #include <thread>
 #include <vector>
 
-#include "fakes/fake_events.h"
 #include "faults/store/marks.h"
 
 namespace penstock_faults {
@@ -22,8 +21,8 @@ using penstock::store::Store;
 
 void Mark(const std::string& lines) {
   using Function = void (*)(const void*, size_t);
-  static const auto kMark = reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, "penstock_record_mark"));
-  if (kMark != nullptr) kMark(lines.data(), lines.size());
+  static const auto mark = reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, "penstock_record_mark"));
+  if (mark != nullptr) mark(lines.data(), lines.size());
 }
 
 std::string Line(const std::string& what, uint64_t number) {
@@ -75,15 +74,19 @@ class Route {
     while (next <= last) {
       const uint64_t n = std::min(1 + rng.Below(30), last - next + 1);
       Mark("E " + name_ + " " + std::to_string(next) + Line("", next + n - 1));
-      penstock::fakes::FakeBatch batch;
+      std::vector<std::string> payloads;
+      std::vector<penstock_event> events(n);
       std::vector<uint64_t> tokens;
       for (uint64_t i = 0; i < n; ++i, ++next) {
-        batch.Add(events_.Payload(next), next);
+        payloads.push_back(events_.Payload(next));
         tokens.push_back(next);
+        events[i].ack_token = next;
       }
+      for (uint64_t i = 0; i < n; ++i) events[i].payload = {payloads[i].data(), payloads[i].size()};
       if (life_.flaw == "ack-early") Acknowledge(tokens.data(), tokens.size());
+      const penstock_event_batch batch{sizeof batch, sizeof(penstock_event), events.data(), n};
       size_t accepted = 0;
-      if (batch.AppendTo(*queue_, &accepted, penstock::Nanoseconds(-1)) != PENSTOCK_OK)
+      if (queue_->Append(batch, &accepted, penstock::Nanoseconds(-1)) != PENSTOCK_OK)
         throw std::runtime_error("the queue takes nothing");
       if (rng.Chance(10)) std::this_thread::sleep_for(std::chrono::milliseconds(rng.Below(8)));
     }
