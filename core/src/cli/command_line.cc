@@ -12,6 +12,7 @@
 #include "cli/status_command.h"
 #include "config/config.h"
 #include "gateway/gateway.h"
+#include "gateway/store_check.h"
 
 namespace penstock::cli {
 namespace {
@@ -236,6 +237,8 @@ int Main(const std::vector<std::string>& words, const std::string& plugin_dir_va
     PrintVersion(out);
     return gateway::kExitOk;
   }
+  if (!words.empty() && words[0] == gateway::kStoreChild)
+    return gateway::StoreChildMain({words.begin() + 1, words.end()});
   if (const std::string wrong = CommandError(words); !wrong.empty())
     return UsageError(wrong, CommandOf(words), err);
   Arguments arguments;

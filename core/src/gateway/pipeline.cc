@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "gateway/store_check.h"
 #include "gateway/stored.h"
 #include "queue/disk_queue.h"
 #include "queue/memory_queue.h"
@@ -156,7 +157,10 @@ Result<void> Pipeline::OpenStore() {
   options.readers += static_cast<unsigned>(config.sinks.size());
   options.commit = {config.gateway.commit_events, config.gateway.commit_bytes,
                     config.gateway.commit_interval};
-  auto lock = store::Lock::Take(config.gateway.state_dir + "/store");
+  auto lock = store::Lock::Take(StoreIn(config.gateway.state_dir));
+  if (lock) {
+    if (auto checked = CheckStoreAtStart(*lock); !checked) return checked;
+  }
   auto opened =
       lock ? store::Store::Open(std::move(*lock), options, clock_) : tl::unexpected(lock.error());
   if (!opened && !disk && opened.error().code == Code::kConfig) {

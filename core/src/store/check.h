@@ -35,6 +35,7 @@ int RepairMain(const std::string& directory, const std::string& out_directory);
 struct ChildLimits {
   std::chrono::milliseconds no_progress{std::chrono::minutes(2)};
   size_t max_output = 16 << 20;
+  std::function<void()> alive{};  // called whenever the child says that it goes on
 };
 
 // Runs a program, whose arguments make it call CheckMain or RepairMain, and waits for its report. A

@@ -122,6 +122,7 @@ Ended Collect(int from, const ChildLimits& limits, std::string* out) {
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return Ended::kClosed;
     deadline = SteadyClock::now() + limits.no_progress;
+    if (limits.alive) limits.alive();
     out->append(bytes, static_cast<size_t>(got));
     for (size_t end; (end = out->find('\n', line)) != std::string::npos;) {
       if (out->compare(line, sizeof kProgress - 1, kProgress) == 0)
