@@ -16,6 +16,8 @@ const char* DropReasonName(DropReason reason) {
       return "corrupted";
     case DropReason::kRetryLimit:
       return "retry_limit";
+    case DropReason::kForgotten:
+      return "forgotten";
   }
   return "?";
 }

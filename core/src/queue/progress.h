@@ -14,8 +14,16 @@ namespace penstock::queue {
 
 // Why an event was dropped; each by a policy that the user chose, or because nothing is there to
 // keep it. The store keeps them by number: new ones come last.
-enum class DropReason { kWhenFull, kBehind, kRejected, kUnencodable, kCorrupted, kRetryLimit };
-inline constexpr size_t kDropReasons = 6;
+enum class DropReason {
+  kWhenFull,
+  kBehind,
+  kRejected,
+  kUnencodable,
+  kCorrupted,
+  kRetryLimit,
+  kForgotten
+};
+inline constexpr size_t kDropReasons = 7;
 const char* DropReasonName(DropReason reason);
 
 // What became of the events of one source at one sink. They change together with the cursor.
