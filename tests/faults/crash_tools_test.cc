@@ -176,7 +176,7 @@ class StoreCrashTest : public CrashToolsTest {
   int Judge(const std::string& flaw, const std::string& more = "") {
     Preload(STORE_WRITER, "3 400 " + flaw);
     EXPECT_EQ(Verify(), 0) << output_;
-    return Failed("ext4", "--jobs 2 " + more, STORE_CHECK);
+    return Failed("both", "--jobs 2 " + more, STORE_CHECK);
   }
 };
 

@@ -42,14 +42,13 @@ def record(tmp_path, start, witness, count):
     return state
 
 
-# Names as ext4 keeps them; with --names both the directories would have to be synced, too.
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("images", [300, pytest.param(10000, marks=pytest.mark.full)])
 def test_power_cuts(images, tmp_path, start, witness):
     state = record(tmp_path, start, witness, 1000)
     log, scratch = tmp_path / "log", f"/dev/shm/power-cuts-{os.getpid()}"
     assert run_tool("crash-images", "verify", log, state).returncode == 0
-    common = (log, scratch, "--seed", SEED, "--names", "ext4", "--jobs", 2,
+    common = (log, scratch, "--seed", SEED, "--names", "both", "--jobs", 2,
               "--json", tmp_path / "result.json")
     done = run_tool("crash-images", "run", *common, "--count", images, "--", TOOLS / "store-check",
                     timeout=800)

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "platform/log.h"
 
@@ -39,6 +40,18 @@ FormatRecord NewFormat(const Clock* clock) {
   return format;
 }
 
+Result<void> SyncDirectory(const std::filesystem::path& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return Fail(Code::kFatal, SystemText("opening " + path.string()));
+  // A file system that cannot sync a directory says EINVAL: it keeps names in its own way.
+  const bool synced = fsync(fd) == 0 || errno == EINVAL || errno == EROFS;
+  const int error = errno;
+  close(fd);
+  errno = error;
+  if (!synced) return Fail(Code::kFatal, SystemText("syncing " + path.string()));
+  return {};
+}
+
 }  // namespace
 
 // ---- Lock
@@ -58,15 +71,26 @@ Result<Lock> Lock::Take(const std::string& directory) {
   char holder[32] = {};
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
     if (pread(fd, holder, sizeof holder - 1, 0) < 0) holder[0] = '\0';
-    return Fail(Code::kConfig, "the store in " + directory + " is in use by process " +
-                                   (holder[0] != '\0' ? holder : "?") +
-                                   ": one gateway at a time; stop that one, or give this one its "
-                                   "own gateway.state_dir");
+    return Fail(Code::kRetry, "the store in " + directory + " is in use by process " +
+                                  (holder[0] != '\0' ? holder : "?") +
+                                  ": one gateway at a time; stop that one, or give this one its "
+                                  "own gateway.state_dir");
   }
   const std::string pid = std::to_string(getpid());
   if (ftruncate(fd, 0) != 0 || pwrite(fd, pid.data(), pid.size(), 0) < 0)
     log::Warn(kMe, SystemText("cannot write " + path));
   return lock;
+}
+
+std::optional<std::string> Lock::Holder(const std::string& directory) {
+  const int fd = open((directory + "/lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return {};
+  std::optional<std::string> holder;
+  char pid[32] = {};
+  if (flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    holder = pread(fd, pid, sizeof pid - 1, 0) > 0 ? pid : "?";
+  close(fd);
+  return holder;
 }
 
 Lock::Lock(Lock&& other) noexcept
@@ -91,36 +115,65 @@ Result<std::unique_ptr<Store>> Store::Open(Lock lock, const Options& options, co
 Result<void> Store::OpenFiles() {
   struct stat file {};
   const std::string data = directory() + "/data.mdb";
-  const uint64_t size = stat(data.c_str(), &file) == 0 ? static_cast<uint64_t>(file.st_size) : 0;
+  if (stat(data.c_str(), &file) != 0) {
+    if (auto made = MakeFiles(); !made) return made;
+    if (stat(data.c_str(), &file) != 0) return Fail(Code::kFatal, SystemText(data));
+  }
+  const auto size = static_cast<uint64_t>(file.st_size);
   // A file that grew under larger bounds than today's must still have room to shrink.
   const uint64_t map = std::max(options_.map_bytes, size + size / 4 + (16 << 20));
   if (auto opened = environment_.Open(directory(), map, options_.readers); !opened) return opened;
   if (auto opened = seal_.Open(directory()); !opened) return opened;
   allocated_ = size;
-  return ReadOrMakeFormat();
+  if (auto read = ReadFormat(); !read)
+    return tl::unexpected(std::move(read.error()).Prefixed("the store in " + directory()));
+  if (auto allocated = Allocate(0); !allocated) return allocated;
+  // From here on the seal says that the store was not closed.
+  auto sealed = seal_.Write({format_.store_id, environment_.last_commit(), false}, true);
+  return sealed ? SyncDirectory(directory()) : sealed;
 }
 
-Result<void> Store::ReadOrMakeFormat() {
-  bool found = false;
-  auto read = Read([&](const Transaction& transaction) -> Result<void> {
+Result<void> Store::MakeFiles() {
+  const std::string fresh = directory() + "/new";
+  std::error_code failed;
+  std::filesystem::remove_all(fresh, failed);
+  // A seal without its database is what is left of one that somebody took away.
+  std::filesystem::remove(directory() + "/seal", failed);
+  if (!std::filesystem::create_directory(fresh, failed))
+    return Fail(Code::kConfig, "cannot make " + fresh + ": " + failed.message());
+  {
+    Environment environment;
+    if (auto opened = environment.Open(fresh, 1 << 20, 1); !opened) return opened;
+    Transaction transaction;
+    if (auto begun = transaction.Begin(environment, Transaction::Mode::kWrite); !begun)
+      return begun;
+    auto put = transaction.Put(FormatKey(), Encode(NewFormat(clock_), transaction.number()));
+    if (!put) return put;
+    if (auto committed = transaction.Commit(); !committed) return committed;
+    if (fsync(environment.fd()) != 0) return Fail(Code::kFatal, SystemText("syncing " + fresh));
+  }
+  std::filesystem::rename(fresh + "/data.mdb", directory() + "/data.mdb", failed);
+  if (failed) return Fail(Code::kFatal, "moving " + fresh + "/data.mdb: " + failed.message());
+  std::filesystem::remove_all(fresh, failed);
+  // The names must survive as well, up to the state directory.
+  const std::filesystem::path here = directory();
+  for (const auto& path : {here, here.parent_path(), here.parent_path().parent_path()}) {
+    if (auto synced = SyncDirectory(path); !synced) return synced;
+  }
+  return {};
+}
+
+Result<void> Store::ReadFormat() {
+  return Read([&](const Transaction& transaction) -> Result<void> {
     const auto value = transaction.Get(FormatKey());
     if (!value) return tl::unexpected(value.error());
-    if (!*value) return {};
+    if (!*value) return Fail(Code::kFatal, "it has no format record, so it is no store of ours");
     const auto envelope = store::Open(**value);
     if (!envelope) return tl::unexpected(envelope.error());
     const auto format = DecodeFormat(envelope->body);
     if (!format) return tl::unexpected(format.error());
     format_ = *format;
-    found = true;
     return {};
-  });
-  if (!read) return tl::unexpected(std::move(read.error()).Prefixed("the store in " + directory()));
-  if (auto allocated = Allocate(0); !allocated) return allocated;
-  if (!found) format_ = NewFormat(clock_);
-  // From here on the seal says that the store was not closed.
-  if (found) return seal_.Write({format_.store_id, environment_.last_commit(), false}, true);
-  return Transact([this](Transaction& transaction) {
-    return transaction.Put(FormatKey(), Encode(format_, transaction.number()));
   });
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,8 +24,10 @@ namespace penstock::store {
 // The right to open a store's directory: held by one process at a time, and gone with it.
 class Lock {
  public:
-  // Makes the directory if it is not there. The error names the process that holds the lock.
+  // Makes the directory if it is not there. kRetry: a process holds it, which the error names.
   static Result<Lock> Take(const std::string& directory);
+  // The process that holds it, in words; nullopt: nobody does.
+  static std::optional<std::string> Holder(const std::string& directory);
   Lock(Lock&& other) noexcept;
   Lock& operator=(Lock&&) = delete;
   ~Lock();
@@ -138,7 +141,10 @@ class Store {
   };
   Store(Lock lock, const Options& options, const Clock* clock);
   Result<void> OpenFiles();
-  Result<void> ReadOrMakeFormat();
+  // Makes the database whole in a place of its own, then puts it where it belongs: a power cut in
+  // between leaves no store that cannot be opened.
+  Result<void> MakeFiles();
+  Result<void> ReadFormat();
   void Run();
   // When the next commit is due; max(): there is nothing to write. Under mutex_.
   TimePoint Due() const;

@@ -110,19 +110,16 @@ void CheckStore(const std::string& directory) {
 
 void Check(const std::string& image, const Said& said) {
   const std::string directory = image + "/store";
-  const bool strictly = said.made || std::getenv("CHECK_FIRST_START") != nullptr;
   struct stat found {};
   if (stat((directory + "/data.mdb").c_str(), &found) != 0) {
     if (said.made) Bad("store", "is not there");
     return;
   }
-  if (strictly) CheckStore(directory);
+  CheckStore(directory);
   const penstock::SystemClock clock;
   Store::Options options;
   options.thread = false;
-  auto opened = Store::Open(Must(Lock::Take(directory)), options, &clock);
-  if (!opened && !strictly) return;
-  const auto store = Must(std::move(opened));
+  const auto store = Must(Store::Open(Must(Lock::Take(directory)), options, &clock));
   penstock::queue::MemoryBudget budget(64 << 20);
   for (const char* name : kQueues) {
     const auto queue = Must(DiskQueue::Open(store.get(), name, kLimits, &budget, 0, &clock, {}));
