@@ -300,7 +300,9 @@ enum {
   PENSTOCK_CAP_PREFIX =
       2, /* sink: keeps the promise of PENSTOCK_BATCH_STRICT on any number of lanes */
   PENSTOCK_CAP_PREFIX_SINGLE = 4, /* sink: keeps it when it has one lane only */
-  PENSTOCK_CAP_DEDUPLICATES = 8   /* sink: the bus drops a repeated id for a while */
+  PENSTOCK_CAP_DEDUPLICATES = 8,  /* sink: the bus drops a repeated id for a while */
+  PENSTOCK_CAP_RETRIES = 16       /* sink: tries again by itself until the bus answers for good, or
+                                     cancel; so the host       cannot count attempts */
 };
 
 typedef struct penstock_instance penstock_instance; /* the plugin's own */

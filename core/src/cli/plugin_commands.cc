@@ -154,6 +154,8 @@ std::vector<std::pair<std::string, std::string>> Capabilities(const penstock_plu
                      "order = \"strict\" at full speed where it reads one source only");
   if ((p.caps & PENSTOCK_CAP_DEDUPLICATES) != 0)
     out.emplace_back("deduplicates", "the bus drops a repeated id for a while");
+  if ((p.caps & PENSTOCK_CAP_RETRIES) != 0)
+    out.emplace_back("retries", "tries again by itself; retry.limit can only be an age");
   return out;
 }
 

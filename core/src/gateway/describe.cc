@@ -70,14 +70,35 @@ std::string RepeatWords(const SinkPart& sink) {
          "twice";
 }
 
+std::string LimitWords(const config::SinkConfig& sink) {
+  if (sink.retry_limit_attempts > 0) {
+    return " up to " + std::to_string(sink.retry_limit_attempts) +
+           " times each, then they go to the dead letters";
+  }
+  if (sink.retry_limit_age > std::chrono::nanoseconds(0)) {
+    return " until " +
+           std::to_string(
+               std::chrono::duration_cast<std::chrono::seconds>(sink.retry_limit_age).count()) +
+           " s after the first attempt, then they go to the dead letters";
+  }
+  return " for ever";
+}
+
 std::string AwayWords(const SinkPart& sink) {
   if (sink.config->when_behind == config::WhenBehind::kSkip)
     return "events wait up to max_behind, then this sink skips the oldest (counted as behind); "
            "nobody "
            "else is held up";
-  return "events wait in the queue and are tried again for ever; a full queue then holds up "
-         "everything "
-         "that reads the same source";
+  return "events wait in the queue and are tried again" + LimitWords(*sink.config) +
+         "; a full queue then holds up everything that reads the same source";
+}
+
+std::string LettersWords(const config::DeadLettersConfig& letters) {
+  return "dead letters: at most " + std::to_string(letters.max_events) + " events or " +
+         Bytes(letters.max_bytes) +
+         (letters.when_full == config::LettersFull::kHold
+              ? "; when full the route that has one more stops"
+              : "; when full the oldest are dropped and counted");
 }
 
 const SourcePart& SourceOf(const Prepared& prepared, const std::string& name) {
@@ -105,7 +126,8 @@ std::string DescribeRoutes(const Prepared& prepared) {
   std::string out;
   for (const SourcePart& source : prepared.sources) {
     out += "source " + source.config->name + " (" + source.config->plugin + ")\n    " +
-           QueueWords(*source.config) + "\n    " + StartWords(source) + "\n";
+           QueueWords(*source.config) + "\n    " + StartWords(source) + "\n    " +
+           LettersWords(source.config->dead_letters) + "\n";
   }
   for (const SinkPart& sink : prepared.sinks) {
     out += "sink " + sink.config->name + " (" + sink.config->plugin + ", format " +

@@ -125,6 +125,19 @@ void CheckSharedIds(const Prepared& prepared, std::vector<Finding>* findings) {
   }
 }
 
+// A sink that tries again by itself hides its attempts.
+void CheckRetryLimits(const Prepared& prepared, std::vector<Finding>* findings) {
+  for (const SinkPart& sink : prepared.sinks) {
+    if (sink.config->retry_limit_attempts == 0) continue;
+    if ((sink.plugin->entry().caps & PENSTOCK_CAP_RETRIES) == 0) continue;
+    findings->push_back({Severity::kError, sink.options.Where("retry"),
+                         "sinks." + sink.config->name + ".retry.limit: the plugin " +
+                             sink.config->plugin +
+                             " tries again by itself, so its attempts cannot be counted; give the "
+                             "limit as an age, as limit = \"1h\""});
+  }
+}
+
 }  // namespace
 
 bool Prepared::ok() const {
@@ -153,6 +166,7 @@ std::unique_ptr<Prepared> Prepare(const CommandOptions& options) {
     PreparePart(plugin::Kind::kSink, sink, &registry, &prepared->sinks, findings);
   NoteShadowed(*prepared, registry, findings);
   CheckSharedIds(*prepared, findings);
+  CheckRetryLimits(*prepared, findings);
   config::Sort(loaded.files, findings);
   return prepared;
 }

@@ -23,7 +23,7 @@ namespace penstock::kafka {
 class KafkaSink final : public Sink {
  public:
   // Within a partition; Kafka knows no order between partitions.
-  static constexpr uint32_t kCaps = PENSTOCK_CAP_PREFIX;
+  static constexpr uint32_t kCaps = PENSTOCK_CAP_PREFIX | PENSTOCK_CAP_RETRIES;
   static constexpr Option kOptions[] = {
       Option::Template("topic").Required().Help("The topic, as in \"events\" or \"{source}\"."),
       Option::Template("key").Help(
