@@ -29,14 +29,6 @@ std::array<uint64_t, store::kMaxCounters> ToStore(const Counters& counters) {
   return out;
 }
 
-Counters FromStore(const std::array<uint64_t, store::kMaxCounters>& stored) {
-  Counters out;
-  out.delivered = stored[0];
-  out.dead_lettered = stored[1];
-  std::copy_n(stored.begin() + 2, kDropReasons, out.dropped.begin());
-  return out;
-}
-
 Result<store::ChunkHead> HeadOf(const store::KeyValue& pair) {
   // Without the checksum of the whole chunk: whoever reads the events checks that.
   if (pair.value.size() < store::kEnvelopeBytes + store::kChunkHeadBytes)
@@ -45,6 +37,14 @@ Result<store::ChunkHead> HeadOf(const store::KeyValue& pair) {
 }
 
 }  // namespace
+
+Counters CountersOf(const store::CursorRecord& cursor) {
+  Counters out;
+  out.delivered = cursor.counters[0];
+  out.dead_lettered = cursor.counters[1];
+  std::copy_n(cursor.counters.begin() + 2, kDropReasons, out.dropped.begin());
+  return out;
+}
 
 // ---- opening
 
@@ -127,7 +127,7 @@ Reader DiskQueue::AddReader(const std::string& name, Start start, std::shared_pt
   mark.share = budget_->MakeShare(0, wake, MemoryBudget::First::kAlways);
   mark.wake = std::move(wake);
   const Reader reader{at->first, mark.record.start, mark.record.committed,
-                      mark.record.dropped_newest_before, FromStore(mark.record.counters)};
+                      mark.record.dropped_newest_before, CountersOf(mark.record)};
   const bool changed = mark.changed;
   lock.unlock();
   if (changed) store_->Changed(this, store::Store::Urgency::kNow);

@@ -21,6 +21,9 @@
 
 namespace penstock::queue {
 
+// What a cursor in the store says of its events.
+Counters CountersOf(const store::CursorRecord& cursor);
+
 class DiskQueue final : public Queue, private store::Member {
  public:
   // Opens the queue of that name, or makes it. limits count bytes as they lie in the store.

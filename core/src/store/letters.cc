@@ -134,23 +134,32 @@ bool LetterFilter::Matches(const LetterRecord& letter) const {
   return until_ns == 0 || letter.buried_ns < until_ns;
 }
 
-Result<void> ForEachLetter(const Store& store, const LetterFilter& filter,
-                           const std::function<bool(const LetterRecord&)>& f) {
-  std::string after;
-  for (bool more = true; more;) {
-    std::vector<LetterRecord> piece;
+Result<std::vector<LetterRecord>> NextLetters(const Store& store, const LetterFilter& filter,
+                                              std::string* place) {
+  std::vector<LetterRecord> piece;
+  for (bool more = true; more && piece.empty();) {
     auto read = store.Read([&](const Transaction& transaction) -> Result<void> {
-      auto next = NextPiece(transaction, filter, &after, &more);
+      auto next = NextPiece(transaction, filter, place, &more);
       if (!next) return tl::unexpected(next.error());
       piece = std::move(*next);
       return {};
     });
-    if (!read) return read;
-    for (const LetterRecord& letter : piece) {
+    if (!read) return tl::unexpected(read.error());
+  }
+  return piece;
+}
+
+Result<void> ForEachLetter(const Store& store, const LetterFilter& filter,
+                           const std::function<bool(const LetterRecord&)>& f) {
+  std::string place;
+  for (;;) {
+    const auto piece = NextLetters(store, filter, &place);
+    if (!piece) return tl::unexpected(piece.error());
+    if (piece->empty()) return {};
+    for (const LetterRecord& letter : *piece) {
       if (!f(letter)) return {};
     }
   }
-  return {};
 }
 
 Result<uint64_t> MarkForReplay(Store* store, const LetterFilter& filter) {

@@ -36,6 +36,11 @@ struct LetterFilter {
 Result<void> ForEachLetter(const Store& store, const LetterFilter& filter,
                            const std::function<bool(const LetterRecord&)>& f);
 
+// The same piece by piece: the next that match, behind *place (empty: the first), which moves on.
+// None: that was all.
+Result<std::vector<LetterRecord>> NextLetters(const Store& store, const LetterFilter& filter,
+                                              std::string* place);
+
 // Both say how many. Any thread; they wait for the disk.
 Result<uint64_t> MarkForReplay(Store* store, const LetterFilter& filter);
 Result<uint64_t> DropLetters(Store* store, const LetterFilter& filter);
