@@ -17,6 +17,7 @@
 #include "gateway/pipeline.h"
 #include "gateway/prepare.h"
 #include "gateway/status.h"
+#include "gateway/store_tools.h"
 #include "platform/log.h"
 #include "platform/notify.h"
 
@@ -85,7 +86,8 @@ void LogFinding(const config::Finding& finding) {
 }
 
 // What may be asked of the gateway at its admin socket.
-void AddHandlers(StatusReader* status, admin::Server* server) {
+void AddHandlers(StatusReader* status, Pipeline* pipeline, const config::Config* config,
+                 admin::Server* server) {
   server->Handle("GET", "/status", [status](const admin::Request&) {
     admin::Response response;
     response.content_type = "application/json";
@@ -94,6 +96,17 @@ void AddHandlers(StatusReader* status, admin::Server* server) {
                     "\n";
     return response;
   });
+  StoreAccess access;
+  access.store = [pipeline]() -> Result<store::Store*> {
+    if (!pipeline->started()) return Fail(Code::kRetry, "the gateway is starting: ask again soon");
+    if (pipeline->store() != nullptr) return pipeline->store();
+    return Fail(Code::kReject, "this gateway keeps nothing on disk; its log says why");
+  };
+  access.config = config;
+  access.marked = [pipeline] { return pipeline->StartReplays(); };
+  access.removed = [pipeline] { return pipeline->RecountLetters(); };
+  for (Endpoint& endpoint : StoreEndpoints(std::move(access)))
+    server->Handle(endpoint.method, endpoint.path, std::move(endpoint.handler));
 }
 
 // The socket that the configuration names must work; the one that it does not need not.
@@ -205,7 +218,7 @@ int Run(const CommandOptions& options) {
   pipeline.SetOnStoreFailed([&signals] { signals.Wake(); });
   StatusReader status(&pipeline, &config, &clock);
   admin::Server server;
-  AddHandlers(&status, &server);
+  AddHandlers(&status, &pipeline, &prepared->config, &server);
   if (const auto serving = ServeAdmin(config, &server); !serving) {
     log::LogError(kMe, serving.error().message);
     return kExitConfig;

@@ -96,7 +96,17 @@ Result<void> Pipeline::Start() {
   for (auto& source : sources_) {
     if (auto started = source->instance->Start(); !started) return started;
   }
-  return StartReplays();
+  if (auto started = StartReplays(); !started) return started;
+  started_ = true;
+  return {};
+}
+
+Result<void> Pipeline::RecountLetters() {
+  for (const auto& source : sources_) {
+    if (!source->letters) continue;
+    if (auto counted = source->letters->Recount(); !counted) return counted;
+  }
+  return {};
 }
 
 Result<void> Pipeline::StartReplays() {
@@ -157,13 +167,13 @@ Result<void> Pipeline::OpenStore() {
   options.readers += static_cast<unsigned>(config.sinks.size());
   options.commit = {config.gateway.commit_events, config.gateway.commit_bytes,
                     config.gateway.commit_interval};
-  auto lock = store::Lock::Take(StoreIn(config.gateway.state_dir));
+  auto lock = TakeStore(config.gateway.state_dir);
   if (lock) {
     if (auto checked = CheckStoreAtStart(*lock); !checked) return checked;
   }
   auto opened =
       lock ? store::Store::Open(std::move(*lock), options, clock_) : tl::unexpected(lock.error());
-  if (!opened && !disk && opened.error().code == Code::kConfig) {
+  if (!opened && !disk && (!lock || opened.error().code == Code::kConfig)) {
     // A gateway without state is a way to run one, but nobody should find out too late.
     log::Warn("store",
               "no dead letters are kept, events that a sink rejects are dropped and "

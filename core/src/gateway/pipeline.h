@@ -37,6 +37,14 @@ class Pipeline {
   // Takes up the dead letters that are marked to be sent again. Any thread.
   Result<void> StartReplays();
 
+  // For those who look at the store or change it beside the gateway; any thread. Null before Start
+  // has returned, and where nothing is kept on disk.
+  bool started() const { return started_; }
+  store::Store* store() const { return started_ ? store_.get() : nullptr; }
+  // Others have removed dead letters: counts anew what there is, so that routes that wait for room
+  // go on. Any thread, once started.
+  Result<void> RecountLetters();
+
   // No source emits any more after this: each is asked to stop and waited for until the deadline;
   // what it still emits is taken.
   void StopSources(TimePoint deadline);
@@ -93,6 +101,7 @@ class Pipeline {
   std::vector<std::unique_ptr<Source>> sources_;
   std::vector<std::unique_ptr<SinkInstance>> sinks_;
   std::mutex replays_mutex_;
+  std::atomic<bool> started_{false};
 };
 
 }  // namespace penstock::gateway

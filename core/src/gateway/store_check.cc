@@ -12,6 +12,7 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <thread>
 
 #include "platform/log.h"
 #include "platform/notify.h"
@@ -29,6 +30,7 @@ constexpr char kStructure[] = "structure";
 // The service manager is asked for so much more than the longest silence of a check.
 constexpr std::chrono::seconds kSlack{30};
 constexpr std::chrono::seconds kNotifyInterval{5};
+constexpr std::chrono::seconds kToolTakes{2};
 constexpr size_t kShownFindings = 20;
 
 std::string SystemText(const std::string& what) { return what + ": " + std::strerror(errno); }
@@ -200,6 +202,16 @@ Result<store::Report> CheckStoreBeforeUse(const std::string& directory) {
                     ClosedCleanly(directory) ? store::Depth::kStructure : store::Depth::kFull);
 }
 
+Result<store::Lock> TakeStore(const std::string& state_dir) {
+  const auto deadline = std::chrono::steady_clock::now() + kToolTakes;
+  for (;;) {
+    auto lock = store::Lock::Take(StoreIn(state_dir));
+    const bool held = !lock && lock.error().code == Code::kRetry;
+    if (!held || std::chrono::steady_clock::now() >= deadline) return lock;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+}
+
 Result<void> CheckStoreAtStart(const store::Lock& lock) {
   const std::string& directory = lock.directory();
   if (!HasStore(directory)) {
@@ -287,6 +299,13 @@ Result<RepairOutcome> RepairStore(const store::Lock& lock) {
   out.report = std::move(*repaired);
   out.damaged = std::move(*damaged);
   return out;
+}
+
+bool LacksNothing(const store::Report& report) {
+  if (!report.lost().empty()) return false;
+  if (!report.repaired) return true;
+  return report.repaired->beyond_tree.empty() && report.repaired->changes.empty() &&
+         report.repaired->letters_returned == 0;
 }
 
 std::string LostText(const store::Report& report) {

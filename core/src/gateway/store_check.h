@@ -34,6 +34,9 @@ Result<store::Report> CheckStore(const std::string& directory, store::Depth dept
 // As thoroughly as the way in which it was closed asks for.
 Result<store::Report> CheckStoreBeforeUse(const std::string& directory);
 
+// Takes the lock. One that is held is waited for, as long as a tool may hold it.
+Result<store::Lock> TakeStore(const std::string& state_dir);
+
 // For the gateway, between the lock and Store::Open. A store with damage is set aside and reported,
 // and as long as there is one set aside and none in its place, nothing begins with an empty one:
 // both are errors (kConfig) that say what is lost and what to do. kFatal: it could not be checked.
@@ -51,6 +54,8 @@ Result<RepairOutcome> RepairStore(const store::Lock& lock);
 
 // The report for people, several lines.
 std::string ReportText(const store::Report& report, const std::string& directory);
+// After a repair: nothing was lost, and no cursor went back.
+bool LacksNothing(const store::Report& report);
 // "queue orders: offsets [3, 9)" of all that is lost; empty: nothing is known to be.
 std::string LostText(const store::Report& report);
 

@@ -1,0 +1,45 @@
+// What can be asked of a store, and done to it: the operations behind `penstock queue` and
+// `penstock deadletters`. A running gateway has them at its admin socket; for a stopped one the
+// commands call them themselves, so that both ways give the same.
+//
+//   GET  /queues                               JSON: the store, its queues, their sinks
+//   GET  /queues/events?queue&from&count       a line of JSON for each event
+//   POST /queues/forget?queue&sink&dry_run     JSON: what is given up
+//   GET  /deadletters?FILTER&payload           a line of JSON for each
+//   GET  /deadletters/payload?FILTER           the bytes of the only one that matches
+//   POST /deadletters/replay?FILTER            JSON: how many
+//   POST /deadletters/drop?FILTER              JSON: how many
+//
+// FILTER: source, sink, id, reason, since_ns, until_ns. Nothing is held in memory but a piece, and
+// no transaction outlives it.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "admin/server.h"
+#include "config/config.h"
+#include "store/store.h"
+
+namespace penstock::gateway {
+
+struct StoreAccess {
+  // The store, which outlives all answers. The error says why there is none now.
+  std::function<Result<store::Store*>()> store;
+  // null: not known. Outlives the endpoints.
+  const config::Config* config = nullptr;
+  // Called after letters were marked for replay, or removed; may be empty.
+  std::function<Result<void>()> marked, removed;
+};
+
+struct Endpoint {
+  std::string method, path;
+  admin::Handler handler;
+};
+
+// The handlers may be called from any thread, several at once. Bad input is 400, what is not there
+// 404, what may not be done now 409, no store 503, a fault of the store 500.
+std::vector<Endpoint> StoreEndpoints(StoreAccess access);
+
+}  // namespace penstock::gateway
