@@ -6,9 +6,13 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string_view>
 
+#include "cli/deadletters_commands.h"
 #include "cli/plugin_commands.h"
+#include "cli/queue_commands.h"
 #include "cli/status_command.h"
 #include "config/config.h"
 #include "gateway/gateway.h"
@@ -18,9 +22,17 @@ namespace penstock::cli {
 namespace {
 
 constexpr char kDefaultConfig[] = "/etc/penstock/penstock.toml";
-constexpr std::array<std::string_view, 5> kCommands = {"run", "check", "status", "plugins",
-                                                       "version"};
-constexpr std::array<std::string_view, 2> kPluginCommands = {"list", "info"};
+constexpr std::array<std::string_view, 7> kCommands = {"run",   "check",   "status", "deadletters",
+                                                       "queue", "plugins", "version"};
+// Commands of commands.
+struct Group {
+  std::string_view name;
+  std::vector<std::string_view> commands;
+};
+const std::array<Group, 3> kGroups = {
+    {{"plugins", {"list", "info"}},
+     {"deadletters", {"list", "show", "replay", "drop"}},
+     {"queue", {"list", "info", "cat", "export", "verify", "repair", "forget"}}}};
 
 constexpr char kAbout[] =
     "Penstock moves events from event servers to event buses: it loads source plugins and\n"
@@ -32,6 +44,8 @@ constexpr char kFooter[] =
     "  penstock check --config ./penstock.toml    what is wrong, and what each route guarantees\n"
     "  penstock run --config ./penstock.toml      run in the foreground; SIGTERM stops it\n"
     "  penstock status                            how the running gateway does\n"
+    "  penstock deadletters list                  events that a sink will never take\n"
+    "  penstock queue list                        what is on disk, and for which sink\n"
     "  penstock plugins list                      what is installed, and what was refused and why\n"
     "  penstock plugins info kafka                the options of a plugin\n"
     "  systemctl start penstock                   run as a service, on the default configuration\n"
@@ -48,7 +62,7 @@ constexpr char kFooter[] =
     "  0   success; for run also: stopped by a signal with every event delivered\n"
     "  1   a failure at run time, or events lost at shutdown\n"
     "  2   wrong usage\n"
-    "  78  the configuration is wrong\n";
+    "  78  the configuration is wrong, or the store on disk is damaged\n";
 
 constexpr char kRunFooter[] =
     "Runs until SIGTERM or SIGINT. It then stops the sources, delivers what is queued for at\n"
@@ -92,7 +106,9 @@ struct Arguments {
 // The parser and the sub-commands in it that can be asked whether they were given.
 struct Parser {
   CLI::App app{kAbout, "penstock"};
-  CLI::App *run, *check, *status, *plugins, *list, *info, *version;
+  CLI::App *run, *check, *status, *deadletters, *queue, *plugins, *list, *info, *version;
+  std::optional<DeadLettersCommands> deadletters_commands;
+  std::optional<QueueCommands> queue_commands;
   CLI::Option* status_config;
 };
 
@@ -139,6 +155,11 @@ std::unique_ptr<Parser> MakeParser(Arguments* arguments) {
   parser->status->add_flag("--json", arguments->json, "For programs");
   parser->status->footer(kStatusFooter);
 
+  parser->deadletters = app.add_subcommand("deadletters", "Look at, replay or drop dead letters");
+  parser->deadletters_commands.emplace(parser->deadletters);
+  parser->queue = app.add_subcommand("queue", "Look at, check and repair what is on disk");
+  parser->queue_commands.emplace(parser->queue);
+
   parser->plugins = app.add_subcommand("plugins", "Show the plugins that are installed");
   parser->plugins->require_subcommand(1);
   parser->list = parser->plugins->add_subcommand(
@@ -169,20 +190,26 @@ int UsageError(const std::string& what, const std::string& command, std::ostream
   return gateway::kExitUsage;
 }
 
-template <size_t N>
-std::string UnknownCommand(const std::string& word, const std::array<std::string_view, N>& known) {
+std::string UnknownCommand(const std::string& word, std::span<const std::string_view> known) {
   std::string out = "unknown command \"" + word + "\"";
   if (const std::string_view nearest = config::Nearest(word, known); !nearest.empty())
     return out + "; did you mean \"" + std::string(nearest) + "\"?";
   return out;
 }
 
+const Group* FindGroup(const std::string& word) {
+  const auto found =
+      std::ranges::find_if(kGroups, [&](const Group& group) { return group.name == word; });
+  return found == kGroups.end() ? nullptr : &*found;
+}
+
 // The command as far as it was understood: "plugins info".
 std::string CommandOf(const std::vector<std::string>& arguments) {
   if (arguments.empty() || std::ranges::count(kCommands, arguments[0]) == 0) return "";
-  const bool nested = arguments[0] == "plugins" && arguments.size() > 1 &&
-                      std::ranges::count(kPluginCommands, arguments[1]) != 0;
-  return nested ? "plugins " + arguments[1] : arguments[0];
+  const Group* group = FindGroup(arguments[0]);
+  const bool nested = group != nullptr && arguments.size() > 1 &&
+                      std::ranges::count(group->commands, arguments[1]) != 0;
+  return nested ? arguments[0] + " " + arguments[1] : arguments[0];
 }
 
 // Empty when the words up to the command are known.
@@ -193,15 +220,20 @@ std::string CommandError(const std::vector<std::string>& arguments) {
     return "unknown option " + arguments[0] + "; a command comes first, then its options";
   if (std::ranges::count(kCommands, arguments[0]) == 0)
     return UnknownCommand(arguments[0], kCommands);
-  if (arguments[0] != "plugins") return "";
-  if (arguments.size() == 1) return "plugins needs one of: list, info";
-  if (arguments[1].starts_with("-") || std::ranges::count(kPluginCommands, arguments[1]) != 0)
+  const Group* group = FindGroup(arguments[0]);
+  if (group == nullptr) return "";
+  if (arguments.size() == 1) {
+    std::string out;
+    for (const std::string_view command : group->commands)
+      out += (out.empty() ? " needs one of: " : ", ") + std::string(command);
+    return arguments[0] + out;
+  }
+  if (arguments[1].starts_with("-") || std::ranges::count(group->commands, arguments[1]) != 0)
     return "";
-  return UnknownCommand(arguments[1], kPluginCommands);
+  return UnknownCommand(arguments[1], group->commands);
 }
 
-int Dispatch(const Parser& parser, const Arguments& arguments, std::ostream& out,
-             std::ostream& err) {
+int Dispatch(Parser& parser, const Arguments& arguments, std::ostream& out, std::ostream& err) {
   if (parser.version->parsed()) {
     PrintVersion(out);
     return gateway::kExitOk;
@@ -216,6 +248,8 @@ int Dispatch(const Parser& parser, const Arguments& arguments, std::ostream& out
                        arguments.json},
                       out, err);
   }
+  if (parser.deadletters->parsed()) return parser.deadletters_commands->Run(out, err);
+  if (parser.queue->parsed()) return parser.queue_commands->Run(out, err);
   const auto directories = PluginDirectories(arguments.plugin_dirs, arguments.config_file, err);
   if (parser.list->parsed()) return ListPlugins(directories, arguments.json, out);
   return DescribePlugin(directories, arguments.plugin_name, arguments.json, out, err);
