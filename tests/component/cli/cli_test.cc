@@ -65,14 +65,33 @@ TEST_F(CliTest, HelpSaysWhatItIsAndGivesExamplesFilesAndExitCodes) {
     EXPECT_THAT(help.out, AllOf(HasSubstr("moves events from event servers to event buses"),
                                 HasSubstr("Examples:\n"), HasSubstr("/etc/penstock/penstock.toml"),
                                 HasSubstr("Exit codes:\n"), HasSubstr("78")));
-    for (const char* command : {"run", "check", "status", "plugins", "version"})
+    for (const char* command :
+         {"run", "check", "status", "deadletters", "queue", "plugins", "version"})
       EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + " "));
   }
 }
 
 TEST_F(CliTest, EveryCommandHasHelp) {
-  for (const char* command :
-       {"run", "check", "status", "plugins", "plugins list", "plugins info", "version"}) {
+  for (const char* command : {"run",
+                              "check",
+                              "status",
+                              "deadletters",
+                              "deadletters list",
+                              "deadletters show",
+                              "deadletters replay",
+                              "deadletters drop",
+                              "queue",
+                              "queue list",
+                              "queue info",
+                              "queue cat",
+                              "queue export",
+                              "queue verify",
+                              "queue repair",
+                              "queue forget",
+                              "plugins",
+                              "plugins list",
+                              "plugins info",
+                              "version"}) {
     const Outcome help = Run(std::string(command) + " --help");
     EXPECT_EQ(help.code, 0) << command;
     EXPECT_THAT(help.out, HasSubstr(std::string("Usage: penstock ") + command)) << command;
