@@ -51,7 +51,8 @@ class Gateway(Process):
                  flags=()):
         self.config = directory / f"{name}.toml"
         self.config.write_text(config)
-        environment = {"PENSTOCK_PLUGIN_DIR": ":".join(map(str, plugin_dirs)), **(env or {})}
+        environment = {"PENSTOCK_PLUGIN_DIR": ":".join(map(str, plugin_dirs)),
+                       "STATE_DIRECTORY": str(directory / f"{name}-state"), **(env or {})}
         super().__init__(name, [PENSTOCK, "run", "--config", self.config, *flags], directory,
                          environment)
 
