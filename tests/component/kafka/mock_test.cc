@@ -144,33 +144,36 @@ TEST_F(MockKafka, ACancelTakesTheRestWithIt) {
   EXPECT_EQ(host.count(PENSTOCK_RETRY), 6u);
   const auto flags = [&](uint64_t token) { return host.receipt(token).flags; };
   const unsigned follower = PENSTOCK_RECEIPT_FOLLOWER;
-  // The first of each lane says why, and so does what was cancelled.
-  EXPECT_EQ(flags(strict[0]), 0u);
+  // The first report of each lane says why, and so does what was cancelled. Which is the first is
+  // not known: librdkafka purges what waits for its partition and what is about to be sent apart.
   EXPECT_EQ(flags(strict[1]), 0u);
-  EXPECT_EQ(flags(strict[2]), follower);
-  EXPECT_EQ(flags(other_lane[0]), 0u);
-  EXPECT_EQ(flags(other_lane[1]), follower);
+  EXPECT_EQ(flags(strict[0]) | flags(strict[2]), follower);
+  EXPECT_EQ(flags(other_lane[0]) + flags(other_lane[1]), follower);
   EXPECT_EQ(flags(relaxed[0]), 0u);
   EXPECT_THAT(host.receipt(strict[1]).reason, HasSubstr("cancelled"));
   EXPECT_THAT(host.receipt(strict[0]).reason, testing::Not(HasSubstr("cancelled")));
 }
 
-// The keeper looks at the new topic by then, and waits two seconds for the answer; the events need
-// not.
+// The keeper looks at the new topic u by then, and waits two seconds for the answer; the events
+// need not. The topic t is known before, or the silence would keep its events from being sent.
 TEST_F(MockKafka, ACancelDoesNotWaitForASilentBroker) {
   FakeSinkHost host;
   FakeSink sink(host, plugin_, With());
   sink.Start();
   ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  sink.Submit(Some(1));
+  ASSERT_TRUE(host.WaitReceipts(1));
+  ASSERT_EQ(host.count(PENSTOCK_DELIVERED), 1u);
   rd_kafka_mock_broker_set_rtt(mock_.get(), 1, 60000);
   mock_.AnswerLate(1);
+  sink.Submit(Some(1, "u"));
   const auto tokens = sink.Submit(Some(50));
   while (mock_.AnswersLeft() > 0) std::this_thread::yield();
   const auto start = std::chrono::steady_clock::now();
   sink.Cancel({tokens[7]});
-  ASSERT_TRUE(host.WaitReceipts(50));
+  ASSERT_TRUE(host.WaitReceipts(52));
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
-  EXPECT_EQ(host.count(PENSTOCK_DELIVERED), 0u);
+  EXPECT_EQ(host.count(PENSTOCK_DELIVERED), 1u);
   EXPECT_EQ(host.receipt(tokens[7]).outcome, PENSTOCK_UNKNOWN);
 }
 
