@@ -2,17 +2,16 @@
 
 import json
 import os
-import random
 import subprocess
 
 import pytest
 
-from conftest import PLUGINS
+from conftest import FULL, PLUGINS
 from harness import gateway as harness
 from harness.gateway import Gateway
 
 TOOLS = PLUGINS.parent
-SEED = random.SystemRandom().getrandbits(32)
+IMAGES = 10000 if FULL else 300
 
 
 def run_tool(name, *arguments, timeout=100):
@@ -22,7 +21,7 @@ def run_tool(name, *arguments, timeout=100):
     return done
 
 
-def record(tmp_path, start, witness, count):
+def record(tmp_path, start, witness, count, seed):
     """Two queues into two sinks; the files of the state directory, as the gateway wrote them."""
     state = tmp_path / "state"
     state.mkdir()
@@ -30,7 +29,7 @@ def record(tmp_path, start, witness, count):
     names = ("orders", "shipments")
     for name in names:
         config += witness.source(name, tmp_path / f"next-{name}", 'storage = "disk"', rate=2000,
-                                 count=count, max_size='"20KiB"', seed=SEED)
+                                 count=count, max_size='"20KiB"', seed=seed)
     config += witness.sink("bus", names) + witness.sink("lake", names)
     env = {"LD_PRELOAD": str(TOOLS / "recorder.so"), "PENSTOCK_RECORD_DIR": str(state),
            "PENSTOCK_RECORD_LOG": str(tmp_path / "log"),
@@ -42,18 +41,21 @@ def record(tmp_path, start, witness, count):
     return state
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("images", [300, pytest.param(10000, marks=pytest.mark.full)])
-def test_power_cuts(images, tmp_path, start, witness):
-    state = record(tmp_path, start, witness, 1000)
+@pytest.mark.timeout(1200)
+def test_power_cuts(tmp_path, start, witness, report):
+    state = record(tmp_path, start, witness, 1000, report.seed)
     log, scratch = tmp_path / "log", f"/dev/shm/power-cuts-{os.getpid()}"
     assert run_tool("crash-images", "verify", log, state).returncode == 0
-    common = (log, scratch, "--seed", SEED, "--names", "both", "--jobs", 2,
+    common = (log, scratch, "--seed", report.seed, "--names", "both", "--jobs", 2,
               "--json", tmp_path / "result.json")
-    done = run_tool("crash-images", "run", *common, "--count", images, "--", TOOLS / "store-check",
-                    timeout=800)
-    assert done.returncode == 0
-    assert json.loads((tmp_path / "result.json").read_text())["images"] == images
+    done = run_tool("crash-images", "run", *common, "--count", IMAGES, "--", TOOLS / "store-check",
+                    timeout=1100)
+    result, told = json.loads((tmp_path / "result.json").read_text()), witness.drain()
+    assert result["images"] == IMAGES
+    emitted = sum(last - first + 1 for ranges in told.emitted.values() for first, last in ranges)
+    report.add(done.returncode == 0 and result["failed"] == 0, {"power cut": IMAGES},
+               [str(one) for one in result["first_failures"]], emitted=emitted,
+               acked=sum(map(len, told.acked.values())), lost=result["failed"])
     assert run_tool("crash-images", "run", *common, "--count", 100, "--without-syncs", "--",
                     TOOLS / "store-check").returncode == 1, "the check cannot fail"
     subprocess.run(["rm", "-rf", scratch], check=True)

@@ -125,6 +125,16 @@ def test_sources_are_judged_apart():
     assert result.findings() == ["a: 1 reordered: [1]"]
 
 
+def test_owed_without_acknowledgements():
+    def found(arrived, owed):
+        return judged(arrived, acked=(), owed=owed).findings()
+    assert found(payloads(1, 2, 3), "gapless") == []
+    assert found(payloads(1, 3), "gapless") == ["orders: 1 lost: [2]"]
+    assert found([], "gapless") == []
+    assert found(payloads(1, 2, 3), "all") == ["orders: 3 lost: [4, 5, 6]"]
+    assert judged(payloads(1, 2, 3), acked=(), owed="gapless").rows["orders"].window == 3
+
+
 def test_numbers_used_twice_are_the_tests_fault():
     with pytest.raises(AssertionError, match="used twice"):
         judged([], emitted=[(1, 5), (5, 9)])

@@ -16,6 +16,13 @@ For each source
   reordered   first arrivals behind that of a higher number
   in both     on the bus and in the dead letters; allowed: an answer may be unknown
   window      emitted, never acknowledged, and nowhere: what the contract itself does not cover
+
+A source that takes no acknowledgements, as that of the generic contract, is owed something else,
+which counts as acknowledged then: all that it emitted, or, where it or the gateway was killed,
+all up to its highest number that arrived (GAPLESS).
+
+The gateway's own ledger, if given, must say the same as the bus: delivered is what arrived and is
+no dead letter, each number once, dead-lettered is what lies there, and it balances.
 """
 
 import argparse
@@ -31,6 +38,7 @@ from witness import read_records
 
 HEAD = re.compile(rb"w1 (\S+) (\d+) (\d+) ([0-9a-f]{8})\n")
 UNKNOWN = "?"  # the source of a payload that does not even say that
+ACKED, GAPLESS, ALL = "acked", "gapless", "all"  # what a source is owed
 
 
 def parse_payload(payload):
@@ -98,8 +106,18 @@ def sort_out(payloads, rows):
     return numbers
 
 
-def judge_source(row, emitted, acked, arrived, dead):
+def owed_to(owed, emitted, acked, settled):
+    """The numbers that count as acknowledged."""
+    if owed == ACKED:
+        return acked
+    highest = max(settled, default=0)
+    return [number for first, last in emitted.ranges for number in range(first, last + 1)
+            if owed == ALL or number <= highest]
+
+
+def judge_source(row, emitted, acked, arrived, dead, owed):
     emitted = Emitted(emitted)
+    acked = owed_to(owed, emitted, acked, {*arrived, *dead})
     row.emitted, row.acked, row.arrived, row.dead = map(len, (emitted, acked, arrived, dead))
     here, buried, highest = set(), set(dead), 0
     for number in arrived:
@@ -117,12 +135,33 @@ def judge_source(row, emitted, acked, arrived, dead):
     row.window = len(emitted) - len((settled | set(acked)) - set(row.invented))
 
 
+def family(source):
+    """The gateway's name of the source: a server's payloads say `NAME/CONNECTION`."""
+    return source.split("/")[0]
+
+
+def of_family(numbers, source, since):
+    return {(name, number) for name, those in numbers.items() if family(name) == source
+            for number in those if number >= since}
+
+
+def disagreement(source, ledger, here, buried):
+    """What the gateway's ledger says otherwise than bus and dead letters, as text."""
+    wrong = [] if ledger.balances() else ["it does not balance"]
+    for what, says, found in (("delivered", ledger.delivered, len(here - buried)),
+                              ("dead-lettered", ledger.dead_lettered, len(buried))):
+        if says != found:
+            wrong.append(f"{says} {what} in place of {found}")
+    return [f"{source}: its ledger is wrong: {', '.join(wrong)}"] if wrong else []
+
+
 class Verdict:
-    def __init__(self, rows, strict, max_duplicates):
+    def __init__(self, rows, strict, max_duplicates, disagreements, ledgers):
         self.rows, self.strict, self.max_duplicates = rows, strict, max_duplicates
+        self.disagreements, self.ledgers = disagreements, ledgers
 
     def findings(self):
-        out = []
+        out = list(self.disagreements)
         for source, row in sorted(self.rows.items()):
             bad = {"lost": row.lost, "invented": row.invented}
             if self.strict:
@@ -141,7 +180,8 @@ class Verdict:
     def as_json(self):
         sources = {source: dataclasses.asdict(row) for source, row in sorted(self.rows.items())}
         return {"good": self.good(), "strict": self.strict, "findings": self.findings(),
-                "max_duplicates": self.max_duplicates, "sources": sources}
+                "max_duplicates": self.max_duplicates, "ledgers": self.ledgers,
+                "sources": sources}
 
     def table(self):
         columns = [field.name for field in dataclasses.fields(Row)]
@@ -155,15 +195,21 @@ class Verdict:
         return "\n".join([*text, *self.findings(), "good" if self.good() else "NOT GOOD"])
 
 
-def judge(emitted, acked, arrived, dead=(), strict=False, max_duplicates=None):
+def judge(emitted, acked, arrived, dead=(), strict=False, max_duplicates=None, owed=ACKED,
+          ledgers=None, since=0):
     """emitted: {source: [(first, last)]}; acked: {source: [number]}; arrived and dead: payloads, or
-    (source, number), of one partition in its order. max_duplicates: for each source, None: any."""
+    (source, number), of one partition in its order. max_duplicates: for each source, None: any.
+    ledgers: {source of the gateway: what its ledger says of the numbers from `since` on}."""
     rows = {}
     on_bus, buried = sort_out(arrived, rows), sort_out(dead, rows)
     for source in {*emitted, *acked, *on_bus, *buried}:
         judge_source(rows.setdefault(source, Row()), emitted.get(source, []),
-                     acked.get(source, []), on_bus.get(source, []), buried.get(source, []))
-    return Verdict(rows, strict, max_duplicates)
+                     acked.get(source, []), on_bus.get(source, []), buried.get(source, []), owed)
+    disagreements = []
+    for source, ledger in (ledgers or {}).items():
+        disagreements += disagreement(source, ledger, of_family(on_bus, source, since),
+                                      of_family(buried, source, since))
+    return Verdict(rows, strict, max_duplicates, disagreements, len(ledgers or {}))
 
 
 def of_sink(pairs, sink):

@@ -1,0 +1,98 @@
+"""The gateway under test, over several lives, and what it says of itself at the end."""
+
+import base64
+import json
+import random
+import time
+
+from harness import gateway as harness
+from harness.gateway import run_penstock
+from harness.process import BUILD
+
+PLUGINS = (harness.PLUGINS, BUILD / "tests" / "faults" / "plugins")
+
+
+class Gateway(harness.Gateway):
+    """With the plugins `witness`, a state directory and an admin socket of its own. settings: more
+    lines of [gateway]."""
+
+    def __init__(self, directory, config, settings="", name="gateway", **options):
+        self.state_dir = directory / f"{name}-state"
+        self.state_dir.mkdir(exist_ok=True)
+        own = (f'[gateway]\nstate_dir = "{self.state_dir}"\nadmin_socket = "{name}.sock"\n'
+               f'{settings}\n')
+        super().__init__(directory, own + config, name, plugin_dirs=PLUGINS, **options)
+
+    def tool(self, *words):
+        """What a command of penstock answers, on the running or the stopped gateway."""
+        done = run_penstock(*words, "--config", self.config, plugin_dir=":".join(map(str, PLUGINS)))
+        assert done.returncode == 0, (words, done.returncode, done.stdout, done.stderr)
+        return done.stdout
+
+    def status(self):
+        return json.loads(self.tool("status", "--json"))
+
+    def dead_letters(self):
+        """Their payloads."""
+        listed = self.tool("deadletters", "list", "--json").splitlines()
+        return [self._payload(json.loads(line)) for line in listed]
+
+    def _payload(self, letter):
+        event = json.loads(self.tool("deadletters", "show", letter["id"], "--json", "--source",
+                                     letter["source"], "--sink", letter["sink"]))["event"]
+        return event["payload"].encode() if "payload" in event else \
+            base64.b64decode(event["data_base64"])
+
+
+class Lives:
+    """A gateway with the source witness `orders`: one life after the other, each killed, the last
+    one ended in peace. bus: the sinks' tables."""
+
+    def __init__(self, tmp_path, start, witness, bus, seed, storage="memory", settings="",
+                 queue="", **source):
+        self.witness, self.next_file, self.storage = witness, tmp_path / "next", storage
+        source = {"rate": 3000, "seed": seed, **source}
+        tables = witness.source("orders", self.next_file, f'storage = "{storage}"\n{queue}',
+                                **source)
+        self.choose = random.Random(seed)
+        self.gateway = Gateway(tmp_path, tables + bus, settings)
+        self.start = start
+        self.begun = 0  # lives
+        self.first = 1  # the number with which this life began
+
+    def begin(self):
+        """The next life; its numbers go on where those of the last one ended."""
+        self.first = self.witness.drain().next_number("orders")
+        self.witness.keep_next("orders", self.next_file)
+        self.start(self.gateway) if self.begun == 0 else self.gateway.start()
+        self.begun += 1
+
+    def acked(self):
+        with self.witness.lock:
+            return len(self.witness.records.acked.get("orders", []))
+
+    def wait_acked(self, more, timeout=60.0):
+        self.witness.wait_acked("orders", self.acked() + more, timeout)
+
+    def run(self, kills, events=300, last=None):
+        """Each life ends after some acknowledgements; last() is called before the last one."""
+        for _ in range(kills):
+            self.begin()
+            self.wait_acked(self.choose.randrange(events))
+            time.sleep(self.choose.uniform(0, 0.02))  # where in a batch it strikes
+            self.gateway.kill()
+        if last:
+            last()
+        self.begin()
+        return self.finish(events)
+
+    def finish(self, events=300):
+        """Some more acknowledgements, and the planned end."""
+        self.wait_acked(events)
+        self.gateway.stop_clean()
+        return self.witness.drain()
+
+    @property
+    def since(self):
+        """From which number on the ledger counts: of a queue in memory that of the last life."""
+        return 1 if self.storage == "disk" else self.first
