@@ -4,8 +4,8 @@
     report.py FILE... [--markdown FILE] [--json FILE] [--write docs/delivery.md]
 
 Each FILE is the JSON of one run, as `pytest tests/faults --report FILE` writes it. Rows of several
-runs are added up. --write puts the table between the two marker lines of a document. Exit status 0:
-all is good; 1: something is not, or there is no row; 2: usage.
+runs are added up. --write puts the table between the two marker lines of a document, if all is
+good. Exit status 0: all is good; 1: something is not, or there is no row; 2: usage.
 """
 
 import argparse
@@ -198,9 +198,11 @@ def main(arguments=None):
     rows, seeds = summed([row for _, those in runs for row in those]), [seed for seed, _ in runs]
     write(rows, seeds, options.json, options.markdown)
     print(markdown(rows, seeds), end="")
+    if not good(rows) or not all(those for _, those in runs):
+        return 1
     if options.write:
         put_between_markers(options.write, markdown(rows, seeds))
-    return 0 if good(rows) and all(those for _, those in runs) else 1
+    return 0
 
 
 if __name__ == "__main__":
