@@ -34,6 +34,16 @@ class WitnessSource : public penstock::Source {
       penstock::Option::Size("max_size").Default("4KiB").Help("Of a payload, at the most."),
       penstock::Option::Int("seed").Default("1").Range(0, INT64_MAX).Help("Of sizes and bodies."),
       penstock::Option::Int("batch").Default("32").Range(1, 1000).Help("Events of one emit."),
+      penstock::Option::Int("poison_every")
+          .Default("0")
+          .Range(0, INT64_MAX)
+          .Help("Each event whose number is a multiple of it is one that cannot be delivered; 0: "
+                "none."),
+      penstock::Option::List("poison")
+          .Default("[\"subject\", \"id\"]")
+          .Help("Why it cannot, in turn: subject (one that no bus takes), id (longer than "
+                "allowed), json "
+                "(declared as JSON, which it is not)."),
   };
 
   static void Check(const penstock::Config& config, const penstock::Report& report) {
@@ -42,6 +52,10 @@ class WitnessSource : public penstock::Source {
     if (!(config.Float("rate") >= 0)) report.Error("rate", "must be 0 or more");
     if (config.Size("max_size") < config.Size("min_size"))
       report.Error("max_size", "is less than min_size");
+    if (config.List("poison").empty()) report.Error("poison", "names at least one kind");
+    for (const std::string& kind : config.List("poison"))
+      if (kind != "subject" && kind != "id" && kind != "json")
+        report.Error("poison", "knows subject, id and json");
   }
 
   WitnessSource(const penstock::Host& host, const penstock::Config& config)
@@ -52,6 +66,8 @@ class WitnessSource : public penstock::Source {
         rate_(config.Float("rate")),
         count_(static_cast<uint64_t>(config.Int("count"))),
         batch_(static_cast<uint64_t>(config.Int("batch"))),
+        poison_every_(static_cast<uint64_t>(config.Int("poison_every"))),
+        poison_(config.List("poison")),
         first_(static_cast<uint64_t>(config.Int("first"))),
         numbers_(name_, static_cast<uint64_t>(config.Int("seed")), config.Size("min_size"),
                  config.Size("max_size")) {}
@@ -107,20 +123,32 @@ class WitnessSource : public penstock::Source {
     pipe_->Say("E " + name_ + " " + std::to_string(first) + " " + std::to_string(first + n - 1) +
                "\n");
     pipe_->Flush();
-    std::vector<std::string> payloads(n);
+    std::vector<std::string> payloads(n), ids(n);
     std::vector<penstock_event> events(n);
     for (uint64_t i = 0; i < n; ++i) {
       payloads[i] = numbers_.Payload(first + i);
       events[i].payload = penstock::Str(payloads[i]);
       events[i].ack_token = first + i;
+      if (poison_every_ > 0 && (first + i) % poison_every_ == 0)
+        Poison(first + i, &events[i], &ids[i]);
     }
     done_ += n;
     return Emit(events.data(), events.size());
   }
 
+  void Poison(uint64_t number, penstock_event* event, std::string* id) const {
+    const std::string& kind = poison_[number / poison_every_ % poison_.size()];
+    if (kind == "subject") event->subject = penstock::Str(">.no subject");
+    if (kind == "json") event->content_type = penstock::Str("application/json");
+    if (kind != "id") return;
+    *id = std::to_string(number) + std::string(PENSTOCK_EVENT_ID_MAX, '-');
+    event->id = penstock::Str(*id);
+  }
+
   const std::string name_, witness_, next_file_;
   const double rate_;
-  const uint64_t count_, batch_;
+  const uint64_t count_, batch_, poison_every_;
+  const std::vector<std::string> poison_;
   uint64_t first_;
   uint64_t done_ = 0;  // events of this run
   const penstock_faults::Numbered numbers_;
