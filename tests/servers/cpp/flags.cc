@@ -9,8 +9,10 @@ namespace test_server {
 
 const char kUsage[] =
     "test_server_cpp [--port N | --listen unix:/path] [--id TEXT] [--token TEXT] [--progress]\n"
+    "  [--witness FIFO] [--seed N]\n"
     "  [--tls-cert FILE --tls-key FILE [--tls-ca FILE]]\n"
-    "  [--count N] [--first N] [--size BYTES] [--rate PER_SECOND] [--json | --binary | --demo]\n"
+    "  [--count N] [--first N] [--size BYTES] [--rate PER_SECOND] \n"
+    "  [--json | --binary | --demo | --numbered]\n"
     "  [--close-after N] [--status CODE] [--oversize-at N] [--oversize-size BYTES]\n"
     "  [--resume] [--early-headers] [--damaged]\n"
     "See tests/servers/README.md.\n";
@@ -57,7 +59,7 @@ bool SetStreamFlag(StreamFlags* flags, const std::string& name, const std::strin
 }
 
 bool SetStreamSwitch(StreamFlags* flags, const std::string& name) {
-  if (name == "json" || name == "binary" || name == "demo") {
+  if (name == "json" || name == "binary" || name == "demo" || name == "numbered") {
     flags->format = name;
     if (name == "demo" && flags->rate == 0) flags->rate = 5;
   } else if (name == "resume") {
@@ -74,10 +76,16 @@ bool SetStreamSwitch(StreamFlags* flags, const std::string& name) {
 
 bool SetServerFlag(Flags* flags, const std::string& name, const std::string& value) {
   const std::map<std::string, std::string*> texts = {
-      {"listen", &flags->listen},     {"id", &flags->id},           {"token", &flags->token},
-      {"tls-cert", &flags->tls_cert}, {"tls-key", &flags->tls_key}, {"tls-ca", &flags->tls_ca}};
+      {"listen", &flags->listen},     {"id", &flags->id},
+      {"token", &flags->token},       {"witness", &flags->witness},
+      {"tls-cert", &flags->tls_cert}, {"tls-key", &flags->tls_key},
+      {"tls-ca", &flags->tls_ca}};
   if (name == "port") {
     flags->port = std::stoi(value);
+    return true;
+  }
+  if (name == "seed") {
+    flags->seed = std::stoull(value);
     return true;
   }
   const auto found = texts.find(name);

@@ -20,7 +20,7 @@ struct StreamFlags {
   int status = 0;                       // with this code
   std::optional<uint64_t> oversize_at;  // the event of this number has oversize_size bytes
   size_t oversize_size = 5 * 1024 * 1024;
-  std::string format = "json";  // json, binary, demo
+  std::string format = "json";  // json, binary, demo, numbered
   bool resume = false;          // the numbers go on where the last stream of this process ended
   bool early_headers = false;   // answer before the first event
   bool damaged = false;         // each message holds a group, which proto3 does not have
@@ -33,6 +33,8 @@ struct Flags {
   std::string token;   // bearer that a client must show
   std::string tls_cert, tls_key, tls_ca;
   bool progress = false;
+  std::string witness;  // a FIFO that is told what numbered payloads go out
+  uint64_t seed = 1;    // of numbered payloads
   StreamFlags stream;
 };
 

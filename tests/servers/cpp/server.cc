@@ -14,11 +14,14 @@
 #include <iterator>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <stdexcept>
 #include <string>
 #include <thread>
 
+#include "faults/numbered.h"
+#include "faults/plugins/witness_pipe.h"
 #include "flags.h"
 #include "generic.grpc.pb.h"
 #include "payload.h"
@@ -58,11 +61,38 @@ std::string MetadataValue(const grpc::ServerContext& context, const char* key) {
              : std::string(found->second.data(), found->second.size());
 }
 
-// One stream: what it is to send, and what went out.
+// Tells the witness of the fault suite which numbers a stream uses, before anybody can have them.
+class Announcer {
+ public:
+  Announcer(penstock_faults::WitnessPipe* pipe, std::string source, uint64_t at_once)
+      : pipe_(pipe), source_(std::move(source)), at_once_(at_once) {}
+
+  void Use(uint64_t number) {
+    if (pipe_ == nullptr || number < next_) return;
+    next_ = number + at_once_;
+    pipe_->Say("E " + source_ + " " + std::to_string(number) + " " + std::to_string(next_ - 1) +
+               "\n");
+    pipe_->Flush();
+  }
+
+ private:
+  penstock_faults::WitnessPipe* const pipe_;
+  const std::string source_;
+  const uint64_t at_once_;
+  uint64_t next_ = 0;
+};
+
+// One stream: what it is to send, and what went out. source: that of numbered payloads.
 class Stream {
  public:
-  Stream(const Flags& server, StreamFlags flags, uint64_t id, uint64_t number)
-      : server_(server), flags_(std::move(flags)), id_(id), number_(number) {}
+  Stream(const Flags& server, StreamFlags flags, const std::string& source,
+         penstock_faults::WitnessPipe* witness, uint64_t id, uint64_t number)
+      : server_(server),
+        flags_(std::move(flags)),
+        id_(id),
+        number_(number),
+        numbered_(source, server.seed, kSmallest, flags_.size),
+        announcer_(witness, source, flags_.rate > 0 || flags_.count > 0 ? 1 : kAtOnce) {}
 
   // Sends until the stream is to end or the client has gone.
   grpc::Status Run(grpc::ServerContext* context, const std::string& name,
@@ -78,6 +108,7 @@ class Stream {
       }
       if (flags_.rate > 0) SleepUntilDue(start);
       event.set_payload(Payload());
+      if (flags_.format == "numbered") announcer_.Use(number_);
       if (flags_.damaged) {
         // A group: old wire format that no message of proto3 has.
         event.GetReflection()->MutableUnknownFields(&event)->AddGroup(15);
@@ -103,6 +134,9 @@ class Stream {
   }
 
  private:
+  static constexpr size_t kSmallest = 64;  // bytes of a numbered payload
+  static constexpr uint64_t kAtOnce = 32;  // numbers that are announced together at full speed
+
   bool Ends() const { return flags_.close_after && sent_ >= *flags_.close_after; }
   bool LastForNow() const {
     return sent_ + 1 == flags_.count || (flags_.close_after && sent_ + 1 == *flags_.close_after);
@@ -117,6 +151,7 @@ class Stream {
     const size_t size = oversize ? flags_.oversize_size : flags_.size;
     const std::string id = server_.id + "-" + std::to_string(id_);
     if (flags_.format == "demo") return DemoPayload(number_);
+    if (flags_.format == "numbered") return numbered_.Payload(number_);
     return flags_.format == "binary" ? BinaryPayload(number_, id, size)
                                      : JsonPayload(number_, id, size);
   }
@@ -133,12 +168,17 @@ class Stream {
   uint64_t number_;
   uint64_t sent_ = 0;
   uint64_t bytes_ = 0;
+  const penstock_faults::Numbered numbered_;
+  Announcer announcer_;
   Clock::time_point said_at_{};
 };
 
 class Service : public generic::Eventing::Service {
  public:
-  explicit Service(const Flags& flags) : flags_(flags), number_(flags.stream.first) {}
+  explicit Service(const Flags& flags) : flags_(flags), number_(flags.stream.first) {
+    if (flags.witness.empty()) return;
+    witness_.emplace(flags.witness, [](const std::string& text) { Say("WITNESS " + text); });
+  }
 
   grpc::Status StartEventSource(grpc::ServerContext* context, const generic::EventSource* request,
                                 grpc::ServerWriter<generic::Event>* writer) override {
@@ -157,7 +197,8 @@ class Service : public generic::Eventing::Service {
     } catch (const std::exception& e) {
       return {grpc::StatusCode::INVALID_ARGUMENT, std::string("config: ") + e.what()};
     }
-    Stream stream(flags_, flags, id, flags.resume ? number_.load() : flags.first);
+    const std::string source = request->name() + "/" + flags_.id + "-" + std::to_string(id);
+    Stream stream(flags_, flags, source, witness_ ? &*witness_ : nullptr, id, First(flags));
     const grpc::Status status = stream.Run(context, request->name(), writer);
     number_ = stream.number();
     Say("END " + stream.Summary());
@@ -165,9 +206,16 @@ class Service : public generic::Eventing::Service {
   }
 
  private:
+  // Those of the fault suite begin at 1 on every connection.
+  uint64_t First(const StreamFlags& flags) const {
+    if (flags.format == "numbered") return 1;
+    return flags.resume ? number_.load() : flags.first;
+  }
+
   const Flags& flags_;
   std::atomic<uint64_t> streams_{0};
   std::atomic<uint64_t> number_;
+  std::optional<penstock_faults::WitnessPipe> witness_;
 };
 
 std::shared_ptr<grpc::ServerCredentials> CredentialsFor(const Flags& flags) {
