@@ -14,7 +14,7 @@ const char kUsage[] =
     "  [--count N] [--first N] [--size BYTES] [--rate PER_SECOND] \n"
     "  [--json | --binary | --demo | --numbered]\n"
     "  [--close-after N] [--status CODE] [--oversize-at N] [--oversize-size BYTES]\n"
-    "  [--resume] [--early-headers] [--damaged]\n"
+    "  [--resume] [--unbuffered] [--early-headers] [--damaged]\n"
     "See tests/servers/README.md.\n";
 
 namespace {
@@ -64,6 +64,8 @@ bool SetStreamSwitch(StreamFlags* flags, const std::string& name) {
     if (name == "demo" && flags->rate == 0) flags->rate = 5;
   } else if (name == "resume") {
     flags->resume = true;
+  } else if (name == "unbuffered") {
+    flags->unbuffered = true;
   } else if (name == "early-headers") {
     flags->early_headers = true;
   } else if (name == "damaged") {

@@ -22,6 +22,7 @@ struct StreamFlags {
   size_t oversize_size = 5 * 1024 * 1024;
   std::string format = "json";  // json, binary, demo, numbered
   bool resume = false;          // the numbers go on where the last stream of this process ended
+  bool unbuffered = false;      // each event by itself, as servers do that give no hint
   bool early_headers = false;   // answer before the first event
   bool damaged = false;         // each message holds a group, which proto3 does not have
 };

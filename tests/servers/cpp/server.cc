@@ -115,7 +115,8 @@ class Stream {
       }
       grpc::WriteOptions options;
       // Not the first: what carries the headers would wait for a write that nobody starts.
-      if (flags_.rate == 0 && sent_ > 0 && !LastForNow()) options.set_buffer_hint();
+      const bool more_follow = flags_.rate == 0 && !flags_.unbuffered && !LastForNow();
+      if (more_follow && sent_ > 0) options.set_buffer_hint();
       if (!writer->Write(event, options)) break;
       bytes_ += event.payload().size();
       ++sent_;
