@@ -25,6 +25,7 @@ pytest_runtest_makereport = e2e.pytest_runtest_makereport
 start, gateway = e2e.start, e2e.gateway
 nats_server, nats, each_nats = e2e.nats_server, e2e.nats, e2e.each_nats
 session_kafka, kafka, topic = e2e.session_kafka, e2e.kafka, e2e.topic
+payload_server = e2e.payload_server
 
 PLUGINS = BUILD / "tests" / "faults" / "plugins"
 FULL = e2e.FULL
