@@ -6,8 +6,9 @@ import random
 import time
 
 from harness import gateway as harness
+from harness.event_server import EventServer
 from harness.gateway import run_penstock
-from harness.process import BUILD
+from harness.process import BUILD, wait_until
 
 PLUGINS = (harness.PLUGINS, BUILD / "tests" / "faults" / "plugins")
 
@@ -32,6 +33,15 @@ class Gateway(harness.Gateway):
     def status(self):
         return json.loads(self.tool("status", "--json"))
 
+    def wait_ready(self, timeout=60.0):
+        """Until every sink is connected: a queue on disk does not wait for one that is not."""
+        seen = []
+
+        def ready():
+            seen[:] = self.status()["sinks"]
+            return all(sink["state"] == "ready" for sink in seen)
+        wait_until(ready, lambda: f"sinks that are ready: {seen}", timeout, 0.1)
+
     def dead_letters(self):
         """Their payloads."""
         listed = self.tool("deadletters", "list", "--json").splitlines()
@@ -42,6 +52,24 @@ class Gateway(harness.Gateway):
                                      letter["source"], "--sink", letter["sink"]))["event"]
         return event["payload"].encode() if "payload" in event else \
             base64.b64decode(event["data_base64"])
+
+
+class NumberedServer(EventServer):
+    """A real gRPC server with numbered payloads: it tells the witness what it emits. The payloads of
+    a connection are a source of their own, `orders/1-3`: the third one of its first life. Each
+    begins at number 1. stream: flags of tests/servers, for each connection."""
+
+    def __init__(self, directory, witness, seed, **stream):
+        words = [f"--{name}={value}".split("=") for name, value in stream.items()]
+        super().__init__(directory, name="server", arguments=[
+            "--numbered", "--witness", witness.path, "--seed", seed, "--size", 4096,
+            *(word for pair in words for word in pair)])
+        self.flags, self.begun = list(self.command), 0
+
+    def start(self):
+        self.begun += 1
+        self.command = [*self.flags, "--id", str(self.begun)]
+        return super().start()
 
 
 class Lives:
@@ -74,6 +102,13 @@ class Lives:
     def wait_acked(self, more, timeout=60.0):
         self.witness.wait_acked("orders", self.acked() + more, timeout)
 
+    def received(self):
+        """By the gateway, in this life or, on disk, in all of them."""
+        return self.gateway.status()["routes"][0]["ledger"]["received"]
+
+    def wait_received(self, count, timeout=60.0):
+        wait_until(lambda: self.received() >= count, f"{count} received", timeout, 0.1)
+
     def run(self, kills, events=300, last=None):
         """Each life ends after some acknowledgements; last() is called before the last one."""
         for _ in range(kills):
@@ -89,6 +124,7 @@ class Lives:
     def finish(self, events=300):
         """Some more acknowledgements, and the planned end."""
         self.wait_acked(events)
+        self.gateway.wait_ready()
         self.gateway.stop_clean()
         return self.witness.drain()
 

@@ -78,7 +78,8 @@ class OfTest:
         """The verdict on what a witness was told (witness.Records) and what was read back; it is in
         the report then, and the test fails if it is not good. gateway: one that has stopped and
         whose only sink is the bus; its dead letters are read, and its ledger must agree with the
-        bus as to the numbers from `since` on. options: as those of verdict.judge."""
+        bus as to the numbers from `since` on, or the sources in it. options: as those of
+        verdict.judge."""
         if gateway is not None:
             assert not gateway.runs(), "stop the gateway first"
             dead = [*dead, *gateway.dead_letters()]

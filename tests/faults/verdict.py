@@ -141,8 +141,11 @@ def family(source):
 
 
 def of_family(numbers, source, since):
+    """The (name, number) that count for the ledger of a source."""
+    def counts(name, number):
+        return number >= since if isinstance(since, int) else name in since
     return {(name, number) for name, those in numbers.items() if family(name) == source
-            for number in those if number >= since}
+            for number in those if counts(name, number)}
 
 
 def disagreement(source, ledger, here, buried):
@@ -199,7 +202,8 @@ def judge(emitted, acked, arrived, dead=(), strict=False, max_duplicates=None, o
           ledgers=None, since=0):
     """emitted: {source: [(first, last)]}; acked: {source: [number]}; arrived and dead: payloads, or
     (source, number), of one partition in its order. max_duplicates: for each source, None: any.
-    ledgers: {source of the gateway: what its ledger says of the numbers from `since` on}."""
+    ledgers: {source of the gateway: what its ledger says of the numbers from `since` on, or of these
+    sources, if that is a set}."""
     rows = {}
     on_bus, buried = sort_out(arrived, rows), sort_out(dead, rows)
     for source in {*emitted, *acked, *on_bus, *buried}:
