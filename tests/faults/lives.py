@@ -55,8 +55,8 @@ class Gateway(harness.Gateway):
 
 
 class NumberedServer(EventServer):
-    """A real gRPC server with numbered payloads: it tells the witness what it emits. The payloads of
-    a connection are a source of their own, `orders/1-3`: the third one of its first life. Each
+    """A real gRPC server with numbered payloads: it tells the witness what it emits. The payloads
+    of a connection are a source of their own, `orders/1-3`: the third one of its first life. Each
     begins at number 1. stream: flags of tests/servers, for each connection."""
 
     def __init__(self, directory, witness, seed, **stream):

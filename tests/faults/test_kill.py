@@ -2,8 +2,8 @@
 
 The source witness is owed all that was acknowledged. A server of the generic contract is owed what
 the gateway had stored: what arrives has no gap up to the last of each connection, and the ledger
-counts as many; the rest is the contract's own window. While neither it nor the gateway is killed, it
-is owed all."""
+counts as many; the rest is the contract's own window. While neither it nor the gateway is killed,
+it is owed all."""
 
 import random
 import time

@@ -202,8 +202,8 @@ def judge(emitted, acked, arrived, dead=(), strict=False, max_duplicates=None, o
           ledgers=None, since=0):
     """emitted: {source: [(first, last)]}; acked: {source: [number]}; arrived and dead: payloads, or
     (source, number), of one partition in its order. max_duplicates: for each source, None: any.
-    ledgers: {source of the gateway: what its ledger says of the numbers from `since` on, or of these
-    sources, if that is a set}."""
+    ledgers: {source of the gateway: what its ledger says of the numbers from `since` on, or of
+    these sources, if that is a set}."""
     rows = {}
     on_bus, buried = sort_out(arrived, rows), sort_out(dead, rows)
     for source in {*emitted, *acked, *on_bus, *buried}:
