@@ -9,7 +9,7 @@ import zlib
 
 import pytest
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 spec = importlib.util.spec_from_file_location("e2e_conftest", HERE.parent / "e2e" / "conftest.py")
 e2e = importlib.util.module_from_spec(spec)
@@ -76,10 +76,20 @@ def witness(tmp_path):
 
 
 class Failures:
-    """A test that fails before it has judged makes the report not good as well."""
+    """A test that fails before it has judged makes the report not good as well, and one that has a
+    witness and does not judge fails."""
 
     def __init__(self, config):
         self.config = config
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item, call):
+        outcome = yield
+        done = outcome.get_result()
+        if call.when != "call" or not done.passed or "witness" not in item.fixturenames:
+            return
+        if "report" not in item.funcargs or not item.funcargs["report"].judged:
+            done.outcome, done.longrepr = "failed", "it has not judged: use the fixture report"
 
     def pytest_runtest_logreport(self, report):
         if not report.failed:
@@ -88,7 +98,8 @@ class Failures:
         if any(row.name.startswith(name) and not row.good for row in run.rows):
             return
         said = getattr(report.longrepr, "reprcrash", None)
-        finding = said.message.splitlines()[0] if said else "failed"
+        finding = said.message if said else str(report.longrepr)
+        finding = (finding.splitlines() or ["failed"])[0]
         run.rows.append(Scenario(name, False, findings=[finding],
                                  seed=of_run(self.config, name).seed))
 

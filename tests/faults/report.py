@@ -72,6 +72,7 @@ class OfTest:
     def __init__(self, report, name, seed):
         self.report, self.name, self.seed = report, name, seed
         self.since = time.monotonic()
+        self.judged = 0  # verdicts of this test
 
     def judge(self, records, arrived, dead=(), faults=None, gateway=None, since=0, name=None,
               **options):
@@ -108,6 +109,7 @@ class OfTest:
     def _add(self, row):
         row.seed, row.seconds = self.seed, round(time.monotonic() - self.since, 1)
         self.report.rows.append(row)
+        self.judged += 1
 
 
 # ---- the table

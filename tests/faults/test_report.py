@@ -1,11 +1,15 @@
 """The report: what a scenario lacks makes the whole of it not good."""
 
 import json
+import pathlib
+import subprocess
+import sys
 
 import pytest
 
 import report as program
 from harness.gateway import Ledger
+from harness.process import ROOT
 from report import OfTest, Report, Scenario, markdown, total
 from test_verdict import payloads
 from witness import read_records
@@ -81,6 +85,41 @@ def test_runs_are_added_up(run, tmp_path, capsys):
 def test_a_bad_row_of_one_run_is_bad_in_the_sum():
     assert not total([Scenario("a", True), Scenario("a", False)]).good
     assert "NOT GOOD" in markdown(program.summed([Scenario("a", True), Scenario("a", False)]), [1])
+
+
+def test_the_document_has_its_place():
+    text = (ROOT / "docs" / "delivery.md").read_text()
+    assert text.count(program.BEGIN) == text.count(program.END) == 1
+
+
+SCENARIOS = """
+def test_good(report, witness):
+    report.add(True, {})
+
+def test_without_a_verdict(witness):
+    pass
+
+def test_that_fails_first(report):
+    assert 1 == 2
+"""
+
+
+def test_a_scenario_without_a_verdict_makes_it_not_good(tmp_path):
+    """A whole run, with the fixtures of this folder."""
+    here = pathlib.Path(program.__file__).parent
+    (tmp_path / "conftest.py").symlink_to(here / "conftest.py")
+    (tmp_path / "test_them.py").write_text(SCENARIOS)
+    out = tmp_path / "out.json"
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                           "--report", str(out), "--seed", "5", str(tmp_path)], check=False,
+                          capture_output=True, text=True, timeout=100, cwd=tmp_path)
+    run = json.loads(out.read_text())
+    assert (done.returncode, run["seed"], run["good"]) == (1, 5, False), done.stdout
+    good, silent, failed = run["scenarios"]
+    assert good["good"] and not silent["good"] and not failed["good"]
+    assert silent["findings"] == ["it has not judged: use the fixture report"]
+    assert "assert 1 == 2" in failed["findings"][0]
+    assert len({one["seed"] for one in run["scenarios"]}) == 3
 
 
 class Stopped:
