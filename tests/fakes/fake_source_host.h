@@ -13,9 +13,7 @@
 #include <penstock/plugin.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
-#include <cstdio>
 #include <map>
 #include <mutex>
 #include <stdexcept>
@@ -24,7 +22,8 @@
 #include <utility>
 #include <vector>
 
-#include "fakes/fake_sink_host.h"
+#include "fakes/fake_config.h"
+#include "fakes/fake_host.h"
 
 namespace penstock::fakes {
 
@@ -42,11 +41,16 @@ class FakeSourceConfig {
       value.is_set = set == values.end() ? 0 : 1;
       value.str = Str(texts_[name]);
     }
+    penstock_value& read_ahead = common_["read_ahead_bytes"];
+    read_ahead.type = PENSTOCK_OPT_SIZE;
+    read_ahead.i64 = kReadAhead;
   }
   FakeSourceConfig(const FakeSourceConfig&) = delete;
   FakeSourceConfig& operator=(const FakeSourceConfig&) = delete;
 
   const penstock_config* abi() const { return &abi_; }
+
+  static constexpr int64_t kReadAhead = 2 << 20;
 
  private:
   static constexpr const char* kCommon[] = {"event_source", "event_name", "event_type"};
@@ -69,16 +73,7 @@ class FakeSourceConfig {
 };
 
 inline std::vector<FakeFinding> CheckSource(const penstock_plugin& plugin, const Values& values) {
-  const FakeSourceConfig config(plugin, values);
-  std::vector<FakeFinding> found;
-  penstock_report report{sizeof report, 0, &found,
-                         [](const penstock_report* r, int32_t severity, const char* option,
-                            penstock_str text) noexcept {
-                           static_cast<std::vector<FakeFinding>*>(r->ctx)->push_back(
-                               {severity, option, std::string(View(text))});
-                         }};
-  if (plugin.check != nullptr) plugin.check(config.abi(), &report);
-  return found;
+  return Check<FakeSourceConfig>(plugin, values);
 }
 
 // An event as the plugin emitted it, copied.
@@ -89,34 +84,11 @@ struct FakeEvent {
 
 // The host's side of one instance. Declare it before the FakeSource that uses it. Releases what it
 // takes at once, or later from another thread.
-class FakeSourceHost {
+class FakeSourceHost : public FakeHost {
  public:
-  using Timeout = std::chrono::milliseconds;
-  static constexpr Timeout kTimeout{20000};
-
   explicit FakeSourceHost(std::string instance = "source", uint64_t read_ahead_bytes = 2 << 20)
-      : name_(std::move(instance)) {
-    abi_.struct_size = sizeof abi_;
-    abi_.abi_major = PENSTOCK_ABI_MAJOR;
-    abi_.abi_minor = PENSTOCK_ABI_MINOR;
-    abi_.ctx = this;
-    abi_.instance_name = name_.c_str();
-    abi_.host_version = "test";
-    abi_.log_level = &log_level;
+      : FakeHost(std::move(instance)) {
     abi_.read_ahead_bytes = read_ahead_bytes;
-    abi_.log = [](const penstock_host* h, int32_t level, penstock_str text, const penstock_kv*,
-                  size_t) noexcept { Self(h).Log(level, text); };
-    abi_.metric = [](const penstock_host* h, int32_t, const char* name, const char*) noexcept {
-      std::lock_guard lock(Self(h).mutex_);
-      return &Self(h).metrics_[name];
-    };
-    abi_.report_state = [](const penstock_host* h, int32_t state, penstock_str text) noexcept {
-      Self(h).State(state, text);
-    };
-    abi_.read_secret = [](const penstock_host* h, penstock_str reference, char* buf, size_t cap,
-                          size_t* len, penstock_error* error) noexcept {
-      return Self(h).ReadSecret(reference, buf, cap, len, error);
-    };
     abi_.emit = [](const penstock_host* h, const penstock_event_batch* batch, size_t* accepted,
                    int64_t timeout_ns) noexcept {
       return Self(h).Emit(batch, accepted, timeout_ns);
@@ -125,27 +97,11 @@ class FakeSourceHost {
       std::lock_guard lock(Self(h).mutex_);
       return int32_t{Self(h).stopping_};
     };
-    abi_.complete = [](const penstock_host*, const penstock_receipt*, size_t) noexcept {
-      ADD_FAILURE() << "a source called complete";
-    };
-    abi_.ready = [](const penstock_host*) noexcept { ADD_FAILURE() << "a source called ready"; };
-    abi_.extension = [](const penstock_host*, const char*) noexcept -> const void* {
-      return nullptr;
-    };
   }
   ~FakeSourceHost() {
     for (std::thread& thread : releasers_) thread.join();
   }
-  FakeSourceHost(const FakeSourceHost&) = delete;
-  FakeSourceHost& operator=(const FakeSourceHost&) = delete;
 
-  const penstock_host* abi() const { return &abi_; }
-
-  // By reference, as "env:NAME"; anything else cannot be read.
-  void SetSecret(const std::string& reference, std::string value) {
-    std::lock_guard lock(mutex_);
-    secrets_[reference] = std::move(value);
-  }
   // Room for so many more events; each that is taken uses one up.
   void SetRoom(size_t events) {
     std::lock_guard lock(mutex_);
@@ -165,31 +121,11 @@ class FakeSourceHost {
   bool WaitEvents(size_t total, Timeout timeout = kTimeout) {
     return Wait([&] { return events_.size() >= total; }, timeout);
   }
-  // The current state, not one of the past.
-  bool WaitState(int32_t state, Timeout timeout = kTimeout) {
-    return Wait([&] { return !states_.empty() && states_.back().first == state; }, timeout);
-  }
-  // A line or a state's text that holds the words.
-  bool WaitText(const std::string& words, Timeout timeout = kTimeout) {
-    return Wait([&] { return HasTextLocked(words); }, timeout);
-  }
   // The data thread waits for room inside emit.
   bool WaitBlocked(Timeout timeout = kTimeout) {
     return Wait([&] { return blocked_; }, timeout);
   }
-  bool WaitMetric(const std::string& name, uint64_t least, Timeout timeout = kTimeout) {
-    const auto end = std::chrono::steady_clock::now() + timeout;
-    while (metric(name) < least) {
-      if (std::chrono::steady_clock::now() > end) return false;
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    return true;
-  }
 
-  bool HasText(const std::string& words) const {
-    std::lock_guard lock(mutex_);
-    return HasTextLocked(words);
-  }
   std::vector<FakeEvent> events() const {
     std::lock_guard lock(mutex_);
     return events_;
@@ -203,70 +139,12 @@ class FakeSourceHost {
     std::lock_guard lock(mutex_);
     return emit_calls_;
   }
-  std::vector<std::pair<int32_t, std::string>> states() const {
-    std::lock_guard lock(mutex_);
-    return states_;
-  }
-  std::vector<std::pair<int32_t, std::string>> logs() const {
-    std::lock_guard lock(mutex_);
-    return logs_;
-  }
-  uint64_t metric(const std::string& name) const {
-    std::lock_guard lock(mutex_);
-    const auto found = metrics_.find(name);
-    return found == metrics_.end() ? 0 : __atomic_load_n(&found->second, __ATOMIC_RELAXED);
-  }
-
-  int32_t log_level = PENSTOCK_LOG_DEBUG;
 
  private:
   friend class FakeSource;
 
   static FakeSourceHost& Self(const penstock_host* h) {
-    return *static_cast<FakeSourceHost*>(h->ctx);
-  }
-
-  template <typename Condition>
-  bool Wait(Condition condition, Timeout timeout) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, timeout, condition);
-  }
-
-  bool HasTextLocked(const std::string& words) const {
-    for (const auto* lines : {&logs_, &states_}) {
-      for (const auto& [level, text] : *lines) {
-        if (text.find(words) != std::string::npos) return true;
-      }
-    }
-    return false;
-  }
-
-  void Log(int32_t level, penstock_str text) {
-    std::lock_guard lock(mutex_);
-    if (destroyed_) ADD_FAILURE() << "log after destroy";
-    logs_.emplace_back(level, View(text));
-    changed_.notify_all();
-  }
-
-  void State(int32_t state, penstock_str text) {
-    std::lock_guard lock(mutex_);
-    if (destroyed_) ADD_FAILURE() << "report_state after destroy";
-    states_.emplace_back(state, View(text));
-    changed_.notify_all();
-  }
-
-  penstock_status ReadSecret(penstock_str reference, char* buf, size_t cap, size_t* len,
-                             penstock_error* error) {
-    std::lock_guard lock(mutex_);
-    const auto found = secrets_.find(std::string(View(reference)));
-    if (found == secrets_.end() || found->second.size() > cap) {
-      std::snprintf(error->text, sizeof error->text, "secret %.*s cannot be read",
-                    static_cast<int>(reference.len), reference.ptr);
-      return PENSTOCK_E_FAILED;
-    }
-    std::memcpy(buf, found->second.data(), found->second.size());
-    *len = found->second.size();
-    return PENSTOCK_OK;
+    return static_cast<FakeSourceHost&>(*static_cast<FakeHost*>(h->ctx));
   }
 
   // Takes what there is room for, waiting for more as the real host does.
@@ -309,19 +187,12 @@ class FakeSourceHost {
     }
   }
 
-  const std::string name_;
-  penstock_host abi_{};
   bool release_elsewhere_ = false;
   std::vector<std::thread> releasers_;
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
   size_t room_ = SIZE_MAX;
   size_t emit_calls_ = 0;
-  bool blocked_ = false, stopping_ = false, shutdown_ = false, destroyed_ = false;
+  bool blocked_ = false, stopping_ = false, shutdown_ = false;
   std::vector<FakeEvent> events_;
-  std::vector<std::pair<int32_t, std::string>> states_, logs_;
-  std::map<std::string, uint64_t> metrics_;
-  std::map<std::string, std::string> secrets_;
 };
 
 // One instance and its data thread. Created at once, stopped and destroyed with the object.
