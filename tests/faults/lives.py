@@ -8,7 +8,7 @@ import time
 from harness import gateway as harness
 from harness.event_server import EventServer
 from harness.gateway import run_penstock
-from harness.process import BUILD, wait_until
+from harness.process import BUILD, Process, wait_until
 
 PLUGINS = (harness.PLUGINS, BUILD / "tests" / "faults" / "plugins")
 
@@ -23,6 +23,10 @@ class Gateway(harness.Gateway):
         own = (f'[gateway]\nstate_dir = "{self.state_dir}"\nadmin_socket = "{name}.sock"\n'
                f'{settings}\n')
         super().__init__(directory, own + config, name, plugin_dirs=PLUGINS, **options)
+
+    def launch(self):
+        """start() that does not wait until it runs."""
+        return Process.start(self)
 
     def tool(self, *words):
         """What a command of penstock answers, on the running or the stopped gateway."""
@@ -88,11 +92,13 @@ class Lives:
         self.begun = 0  # lives
         self.first = 1  # the number with which this life began
 
-    def begin(self):
-        """The next life; its numbers go on where those of the last one ended."""
+    def begin(self, wait=True):
+        """The next life; its numbers go on where those of the last one ended. wait: until it
+        runs."""
         self.first = self.witness.drain().next_number("orders")
         self.witness.keep_next("orders", self.next_file)
-        self.start(self.gateway) if self.begun == 0 else self.gateway.start()
+        begin = self.gateway.start if wait else self.gateway.launch
+        self.start(self.gateway) if self.begun == 0 else begin()
         self.begun += 1
 
     def acked(self):
@@ -109,13 +115,31 @@ class Lives:
     def wait_received(self, count, timeout=60.0):
         wait_until(lambda: self.received() >= count, f"{count} received", timeout, 0.1)
 
+    def kill_under_load(self, events=300):
+        """A life that ends after some acknowledgements."""
+        self.begin()
+        self.wait_acked(self.choose.randrange(events))
+        time.sleep(self.choose.uniform(0, 0.02))  # where in a batch it strikes
+        self.gateway.kill()
+
+    def kill_in_start(self):
+        """A life that ends while it recovers what is stored, or soon after."""
+        self.begin(wait=False)
+        time.sleep(self.choose.uniform(0, 0.2))
+        self.gateway.kill()
+
+    def kill_in_stop(self):
+        """A life that ends in the middle of the planned stop."""
+        self.begin()
+        self.wait_acked(self.choose.randrange(1, 300))
+        self.gateway.process.terminate()
+        time.sleep(self.choose.uniform(0, 0.05))
+        self.gateway.kill()
+
     def run(self, kills, events=300, last=None):
-        """Each life ends after some acknowledgements; last() is called before the last one."""
+        """Lives that end under load; last() is called before the last one, which ends in peace."""
         for _ in range(kills):
-            self.begin()
-            self.wait_acked(self.choose.randrange(events))
-            time.sleep(self.choose.uniform(0, 0.02))  # where in a batch it strikes
-            self.gateway.kill()
+            self.kill_under_load(events)
         if last:
             last()
         self.begin()

@@ -14,6 +14,7 @@ from verdict import ALL, GAPLESS
 STORAGE = pytest.mark.parametrize("storage", ["memory", "disk"])
 # The server cuts off who does not answer.
 IMPATIENT = 'ping_interval: "500ms"\nping_max: 1\nwrite_deadline: "1s"\n'
+STRICT = 'order = "strict"'
 SHORT = 'ack_timeout = "500ms"'
 
 
@@ -45,7 +46,7 @@ def test_gateway_to_jetstream(storage, tmp_path, start, witness, impatient_nats,
 
 
 def test_gateway_to_kafka(tmp_path, start, witness, kafka, topic, report):
-    bus = kafka.sink(topic, client='"socket.timeout.ms" = 1000')
+    bus = kafka.sink(topic, options=STRICT, client='"socket.timeout.ms" = 1000')
     lives = Lives(tmp_path, start, witness, bus, report.seed, "disk")
     lives.begin()
     lives.wait_acked(500)
@@ -76,7 +77,8 @@ def test_event_server(how, tmp_path, start, witness, nats, report):
     server = start(NumberedServer(tmp_path, witness, report.seed, rate=3000))
     options = {"idle": 'idle_timeout = "1s"', "keepalive": 'keepalive_time = "5s"'}[how]
     gateway = start(Gateway(tmp_path, server.source("orders", 'storage = "disk"',
-                                                    f"insecure = true\n{options}") + nats.sink()))
+                                                    f"insecure = true\n{options}") +
+                            nats.sink(options=STRICT)))
     nats.wait_count(500)
     before = gateway.written()
     server.freeze()

@@ -18,6 +18,7 @@ KILLS = 30 if FULL else 4
 KAFKA_KILLS = 15 if FULL else 2
 BROKER_KILLS = 10 if FULL else 3
 KAFKA_BROKER_KILLS = 4 if FULL else 1
+STRICT = 'order = "strict"'
 ORDER = pytest.mark.parametrize("order", ["relaxed", "strict"])
 STORAGE = pytest.mark.parametrize("storage", ["memory", "disk"])
 
@@ -38,6 +39,17 @@ def test_gateway_to_jetstream(storage, order, tmp_path, start, witness, nats, re
     records = lives.run(KILLS)
     judged(report, lives, records, nats.payloads(), KILLS, max_duplicates=0,
            strict=order == "strict")
+
+
+@STORAGE
+def test_gateway_at_any_moment(storage, tmp_path, start, witness, nats, report):
+    """Also while it starts, so while the store is checked and recovered, and while it stops."""
+    lives = Lives(tmp_path, start, witness, nats.sink(), report.seed, storage)
+    lives.kill_under_load()
+    for _ in range(KILLS):
+        lives.choose.choice([lives.kill_under_load, lives.kill_in_start, lives.kill_in_stop])()
+    lives.begin()
+    judged(report, lives, lives.finish(), nats.payloads(), KILLS + 1, max_duplicates=0)
 
 
 @ORDER
@@ -73,7 +85,8 @@ def test_gateway_with_a_dead_bus_that_comes_back(tmp_path, start, witness, nats,
 def test_gateway_of_a_grpc_server(storage, tmp_path, start, witness, nats, report):
     choose = random.Random(report.seed)
     server = start(NumberedServer(tmp_path, witness, report.seed, rate=3000))
-    gateway = Gateway(tmp_path, server.source("orders", f'storage = "{storage}"') + nats.sink())
+    gateway = Gateway(tmp_path, server.source("orders", f'storage = "{storage}"') +
+                      nats.sink(options=STRICT))
     start(gateway)
     for _ in range(KILLS):
         nats.wait_count(nats.count() + choose.randrange(1, 300))
@@ -98,7 +111,7 @@ def test_event_server(storage, tmp_path, start, witness, nats, report):
     choose = random.Random(report.seed)
     server = start(NumberedServer(tmp_path, witness, report.seed, rate=3000))
     gateway = start(Gateway(tmp_path, server.source("orders", f'storage = "{storage}"') +
-                            nats.sink()))
+                            nats.sink(options=STRICT)))
     for _ in range(KILLS):
         nats.wait_count(nats.count() + choose.randrange(1, 300))
         time.sleep(choose.uniform(0, 0.02))
