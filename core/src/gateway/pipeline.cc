@@ -245,6 +245,10 @@ Result<std::shared_ptr<queue::Queue>> Pipeline::BuildQueue(
 
 Result<void> Pipeline::BuildSink(SinkPart* part, uint64_t reserve) {
   const config::SinkConfig& config = *part->config;
+  auto templates = Templates(*part);
+  if (!templates)
+    return tl::unexpected(std::move(templates.error()).Prefixed("sink " + config.name));
+  templates_[config.name] = std::move(*templates);
   std::vector<delivery::CursorSpec> cursors;
   for (const std::string& name : config.from) {
     const auto source = std::find_if(sources_.begin(), sources_.end(),
@@ -268,9 +272,7 @@ Result<void> Pipeline::BuildSink(SinkPart* part, uint64_t reserve) {
 Result<delivery::CursorSpec> Pipeline::BuildCursor(const SinkPart& part,
                                                    const Source& source) const {
   const config::SinkConfig& config = *part.config;
-  auto templates = Templates(part);
-  if (!templates) return tl::unexpected(templates.error());
-  event::EncoderSpec encoder{config.format, config.name, std::move(*templates), {}};
+  event::EncoderSpec encoder{config.format, config.name, templates_.at(config.name), {}};
   for (const auto& [name, text] : config.headers) {
     auto parsed = event::Template::Parse(text);
     if (!parsed) return tl::unexpected(std::move(parsed.error()).Prefixed("headers." + name));

@@ -96,6 +96,9 @@ class Pipeline {
   // From here on the order matters: what is below uses what is above, and goes first.
   MetricTable metrics_;
   queue::MemoryBudget budget_;
+  // By sink, for cursors that are made later: the options themselves go to the sink. Only Start
+  // changes it.
+  std::map<std::string, std::vector<event::Template>> templates_;
   std::unique_ptr<store::Store> store_;  // null: nothing is kept on disk
   mutable std::mutex parts_mutex_;       // for who is in these two; only Start changes that
   std::vector<std::unique_ptr<Source>> sources_;
