@@ -253,6 +253,22 @@ TEST_F(MockKafka, AnOutageCostsNoProducer) {
   EXPECT_EQ(host.metric("producers_made_total"), 1u);
 }
 
+TEST_F(MockKafka, TooFewReplicasForLongCostNeitherEventsNorAProducer) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With({{"batch.num.messages", "2"}, {"retry.backoff.ms", "10"}}));
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  for (int i = 0; i < 30; ++i) {
+    Fail(kProduce, i % 3 == 0 ? RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND
+                              : RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS);
+  }
+  sink.Submit(Some(10));  // five batches, each refused time and again
+  ASSERT_TRUE(host.WaitReceipts(10));
+  EXPECT_EQ(host.count(PENSTOCK_DELIVERED), 10u);
+  EXPECT_EQ(mock_.AnswersLeft(), 0u);
+  EXPECT_EQ(host.metric("producers_made_total"), 1u);
+}
+
 TEST_F(MockKafka, StopsSoonWithADeadBroker) {
   FakeSinkHost host;
   FakeSink sink(host, plugin_, With());
