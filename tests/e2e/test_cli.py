@@ -56,6 +56,22 @@ def test_check_says_what_each_route_guarantees(tmp_path):
         assert done.stdout.count(word) >= 4
 
 
+def test_check_says_how_much_a_kill_may_lose_before_it_is_stored(tmp_path):
+    """In figures, of the options in force."""
+    config = tmp_path / "penstock.toml"
+    for options, gateway, words in [
+            ('', '', "up to 512 KiB that its server has sent"),
+            ('read_ahead = "64KiB"', '', "up to 64 KiB that its server has sent"),
+            ('', 'memory_limit = "1MiB"', "up to 128 KiB that its server has sent"),
+            ('adaptive_window = true', '', "up to 32.3 MiB that its server has sent"),
+            ('queue.storage = "disk"', 'commit = { bytes = "2MiB" }',
+             "up to 512 KiB in its hands and 4 MiB that wait for a commit (4.5 MiB together)")]:
+        config.write_text(f'[gateway]\n{gateway}\n' + GOOD.replace('[sinks', f'{options}\n[sinks'))
+        done = run_penstock("check", "--config", config)
+        assert done.returncode == 0, done.stderr
+        assert words in done.stdout
+
+
 GOOD = '''[sources.orders]
 plugin = "generic"
 url = "127.0.0.1:8080"

@@ -218,8 +218,9 @@ typedef struct penstock_config {
   uint32_t reserved;
   void* ctx;
   /* The value of an option, by its dotted name; never NULL for an option of the table. Also
-   * answers, for sources, "event_source", "event_name", "event_type"; for sinks, "format",
-   * "max_in_flight.events", "max_in_flight.bytes". NULL for any other name. [control] */
+   * answers, for sources, "event_source", "event_name", "event_type" and "read_ahead_bytes" (SIZE:
+   * what host->read_ahead_bytes will be); for sinks, "format", "max_in_flight.events",
+   * "max_in_flight.bytes". NULL for any other name. [control] */
   const penstock_value* (*get)(const struct penstock_config*, const char* name)PENSTOCK_NOEXCEPT;
 } penstock_config;
 
@@ -233,6 +234,10 @@ typedef struct penstock_report {
   /* option: dotted name, or "map_option/key" for a key of a MAP, or "" for the whole table. */
   void (*add)(const struct penstock_report*, int32_t severity, const char* option,
               penstock_str text) PENSTOCK_NOEXCEPT;
+  /* A source whose origin is not told what was taken: how many bytes that the origin takes for sent
+   * the source may hold before emit, those in the network included. They are lost when the process
+   * is killed; `penstock check` shows the figure. */
+  void (*holds)(const struct penstock_report*, uint64_t bytes) PENSTOCK_NOEXCEPT;
 } penstock_report;
 
 /* ---- host services, one table per instance, valid from create() until destroy() has returned

@@ -147,6 +147,10 @@ class Report {
   void Notice(const char* option, std::string_view text) const {
     r_->add(r_, PENSTOCK_NOTICE, option, penstock::Str(text));
   }
+  // Of a source without acknowledgement: what it may hold before Emit.
+  void Holds(uint64_t bytes) const {
+    if (r_->struct_size >= sizeof *r_ && r_->holds != nullptr) r_->holds(r_, bytes);
+  }
 
  private:
   const penstock_report* r_;

@@ -471,6 +471,7 @@ Bound BindOptions(const SourceConfig& source, const penstock_plugin& plugin) {
   binder.AddText("event_source", source.event_source);
   binder.AddText("event_name", source.event_name);
   binder.AddText("event_type", source.event_type);
+  binder.AddNumber("read_ahead_bytes", PENSTOCK_OPT_SIZE, source.read_ahead_bytes);
   return binder.Take();
 }
 

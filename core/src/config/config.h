@@ -94,6 +94,7 @@ struct SourceConfig {
   std::vector<std::pair<std::string, std::string>> metadata;
   QueueConfig queue;
   DeadLettersConfig dead_letters;
+  uint64_t read_ahead_bytes = 0;  // its share, which the gateway sets
   std::shared_ptr<const RawOptions> raw;
 };
 

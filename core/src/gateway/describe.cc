@@ -39,17 +39,38 @@ std::string QueueWords(const config::SourceConfig& source) {
   return out;
 }
 
-std::string StartWords(const SourcePart& source) {
+// Rounded up, to a tenth.
+std::string About(uint64_t n) {
+  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  size_t unit = 0;
+  uint64_t tenths = n * 10;
+  for (; tenths >= 10240 && unit + 1 < std::size(units); ++unit) tenths = (tenths + 1023) / 1024;
+  std::string out = std::to_string(tenths / 10);
+  if (tenths % 10 != 0) out += '.' + std::to_string(tenths % 10);
+  return out + ' ' + units[unit];
+}
+
+// What its server takes for sent and a kill -9 loses.
+std::string WindowWords(const SourcePart& source, uint64_t commit_bytes) {
+  if (source.holds == 0)
+    return "; what its origin has sent by then and is not there yet is lost with the process";
+  const std::string held = "; up to " + About(source.holds);
+  if (!OnDisk(*source.config))
+    return held + " that its server has sent by then may be lost by a kill -9, beside the queue";
+  // One commit is being written while the next one gathers.
+  const uint64_t waiting = 2 * commit_bytes;
+  return held + " in its hands and " + About(waiting) + " that wait for a commit (" +
+         About(source.holds + waiting) + " together) may be lost by a kill -9";
+}
+
+std::string StartWords(const SourcePart& source, uint64_t commit_bytes) {
   const bool disk = OnDisk(*source.config);
   if ((source.plugin->entry().caps & PENSTOCK_CAP_ACK) != 0) {
     return disk ? "acknowledged to its origin once an event is stored"
                 : "acknowledged to its origin once every sink has settled an event";
   }
-  return disk ? "no acknowledgement to its origin: the guarantee begins when an event is stored; "
-                "what "
-                "its server has sent by then and is not stored yet is lost with the process"
-              : "no acknowledgement to its origin: the guarantee begins when an event is in the "
-                "queue";
+  return std::string("no acknowledgement to its origin: the guarantee begins when an event is ") +
+         (disk ? "stored" : "in the queue") + WindowWords(source, commit_bytes);
 }
 
 std::string OrderWords(const SinkPart& sink) {
@@ -126,7 +147,8 @@ std::string DescribeRoutes(const Prepared& prepared) {
   std::string out;
   for (const SourcePart& source : prepared.sources) {
     out += "source " + source.config->name + " (" + source.config->plugin + ")\n    " +
-           QueueWords(*source.config) + "\n    " + StartWords(source) + "\n    " +
+           QueueWords(*source.config) + "\n    " +
+           StartWords(source, prepared.config.gateway.commit_bytes) + "\n    " +
            LettersWords(source.config->dead_letters) + "\n";
   }
   for (const SinkPart& sink : prepared.sinks) {

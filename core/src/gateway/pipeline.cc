@@ -28,12 +28,6 @@ uint64_t Reserve(uint64_t memory_limit, size_t parts) {
   return std::min<uint64_t>(memory_limit / 2 / std::max<size_t>(parts, 1), 4 << 20);
 }
 
-// What a source may buffer before the queue: bounded together by an eighth of the limit.
-uint64_t ReadAhead(uint64_t memory_limit, size_t sources) {
-  const uint64_t fair = memory_limit / 8 / std::max<size_t>(sources, 1);
-  return std::clamp<uint64_t>(fair, 64 << 10, 2 << 20);
-}
-
 queue::WhenFull ToQueue(config::WhenFull when_full) {
   switch (when_full) {
     case config::WhenFull::kBlock:
@@ -79,10 +73,9 @@ Pipeline::~Pipeline() {
 Result<void> Pipeline::Start() {
   const uint64_t limit = prepared_->config.gateway.memory_limit;
   const uint64_t reserve = Reserve(limit, prepared_->sources.size() + prepared_->sinks.size());
-  const uint64_t read_ahead = ReadAhead(limit, prepared_->sources.size());
   if (auto opened = OpenStore(); !opened) return opened;
   for (SourcePart& part : prepared_->sources) {
-    if (auto built = BuildSource(&part, reserve, read_ahead); !built) return built;
+    if (auto built = BuildSource(&part, reserve); !built) return built;
   }
   for (SinkPart& part : prepared_->sinks) {
     if (auto built = BuildSink(&part, reserve); !built) return built;
@@ -190,15 +183,15 @@ Result<void> Pipeline::OpenStore() {
   return ReconcileStore(store_.get(), config);
 }
 
-Result<void> Pipeline::BuildSource(SourcePart* part, uint64_t reserve, uint64_t read_ahead) {
+Result<void> Pipeline::BuildSource(SourcePart* part, uint64_t reserve) {
   const config::SourceConfig& config = *part->config;
   auto source = std::make_unique<Source>();
   source->info = {config.name, config.event_source, config.event_name,
                   config.event_type.empty() ? config.plugin : config.event_type, config.metadata};
   source->disk = config.queue.storage == config::Storage::kDisk;
-  source->instance =
-      std::make_unique<SourceInstance>(config.name, part->plugin, std::move(part->options),
-                                       &metrics_, read_ahead, [this] { changed_->Notify(); });
+  source->instance = std::make_unique<SourceInstance>(
+      config.name, part->plugin, std::move(part->options), &metrics_, config.read_ahead_bytes,
+      [this] { changed_->Notify(); });
   queue::OnSafe on_safe;
   if (source->instance->WantsAcks()) {
     on_safe = [instance = source->instance.get()](const uint64_t* tokens, size_t n) {

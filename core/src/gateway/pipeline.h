@@ -81,7 +81,7 @@ class Pipeline {
         replays;  // by sink; made when needed
   };
   Result<void> OpenStore();
-  Result<void> BuildSource(SourcePart* part, uint64_t reserve, uint64_t read_ahead);
+  Result<void> BuildSource(SourcePart* part, uint64_t reserve);
   Result<std::shared_ptr<queue::Queue>> BuildQueue(
       const config::SourceConfig& config, uint64_t reserve, queue::OnSafe on_safe,
       const std::shared_ptr<queue::StoredLetters>& letters);

@@ -16,8 +16,12 @@ class CheckReport {
     report_.struct_size = sizeof report_;
     report_.ctx = this;
     report_.add = Add;
+    report_.holds = [](const penstock_report* report, uint64_t bytes) noexcept {
+      static_cast<CheckReport*>(report->ctx)->holds_ = bytes;
+    };
   }
   const penstock_report* abi() const { return &report_; }
+  uint64_t holds() const { return holds_; }
 
  private:
   static void Add(const penstock_report* report, int32_t severity, const char* option,
@@ -34,6 +38,7 @@ class CheckReport {
   penstock_report report_{};
   const config::Options* options_;
   std::vector<Finding>* findings_;
+  uint64_t holds_ = 0;
 };
 
 template <typename TableConfig>
@@ -55,6 +60,7 @@ void PreparePart(plugin::Kind kind, const TableConfig& table, plugin::Registry* 
   if (bound_ok && entry.check != nullptr) {
     const CheckReport report(&part.options, findings);
     entry.check(part.options.abi(), report.abi());
+    part.holds = report.holds();
   }
   parts->push_back(std::move(part));
 }
@@ -138,6 +144,14 @@ void CheckRetryLimits(const Prepared& prepared, std::vector<Finding>* findings) 
   }
 }
 
+// What each source may buffer before the queue: bounded together by an eighth of the limit.
+void ShareReadAhead(config::Config* config) {
+  const uint64_t fair =
+      config->gateway.memory_limit / 8 / std::max<size_t>(config->sources.size(), 1);
+  for (config::SourceConfig& source : config->sources)
+    source.read_ahead_bytes = std::clamp<uint64_t>(fair, 64 << 10, 2 << 20);
+}
+
 }  // namespace
 
 bool Prepared::ok() const {
@@ -150,6 +164,7 @@ std::unique_ptr<Prepared> Prepare(const CommandOptions& options) {
   config::Loaded loaded = config::Load(options.config_file);
   prepared->config = std::move(loaded.config);
   prepared->findings = std::move(loaded.findings);
+  ShareReadAhead(&prepared->config);
   if (!loaded.complete) return prepared;
 
   std::vector<plugin::Directory> directories;

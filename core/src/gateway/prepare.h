@@ -16,6 +16,7 @@ struct Part {
   const TableConfig* config = nullptr;  // in Prepared::config
   std::shared_ptr<plugin::Plugin> plugin;
   config::Options options;
+  uint64_t holds = 0;  // of a source: what it may hold before emit, if its plugin said so
 };
 using SourcePart = Part<config::SourceConfig>;
 using SinkPart = Part<config::SinkConfig>;

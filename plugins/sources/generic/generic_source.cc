@@ -31,9 +31,6 @@ constexpr seconds kConnectTimeout{15};
 // An event that cannot be taken meets us again on each new stream.
 constexpr seconds kPoisonPause{1};
 constexpr seconds kPoisonLogPause{60};
-constexpr size_t kMaxBatchBytes = 256 * 1024;
-constexpr size_t kMaxWindow = 8 * 1024 * 1024;
-constexpr size_t kMinWindow = 65535;  // HTTP/2's own
 
 std::string Seconds(std::chrono::nanoseconds time) {
   const auto ms = std::chrono::duration_cast<milliseconds>(time).count();
@@ -125,9 +122,8 @@ class GenericSource : public penstock::Source {
   GenericSource(const penstock::Host& host, const penstock::Config& config)
       : Source(host),
         options_(config),
-        batch_(std::min<size_t>(kMaxBatchBytes, host.read_ahead_bytes() / 4),
-               options_.json_body ? "application/json" : ""),
-        window_(std::clamp<size_t>(host.read_ahead_bytes() / 4 * 3, kMinWindow, kMaxWindow)),
+        read_ahead_(options_, host.read_ahead_bytes()),
+        batch_(read_ahead_.batch, options_.json_body ? "application/json" : ""),
         backoff_(options_.reconnect_initial, options_.reconnect_max, std::random_device{}()),
         state_(host, options_.url),
         received_(host.Counter("received_total", "Events received from the server")),
@@ -174,8 +170,8 @@ class GenericSource : public penstock::Source {
   EventStream::Step OnMessage(EventStream* stream);
 
   const Options options_;
+  const ReadAhead read_ahead_;
   Batch batch_;
-  const size_t window_;
   Backoff backoff_;
   StateReporter state_;
   const penstock::Metric received_, reconnects_, oversize_, malformed_;
@@ -231,7 +227,7 @@ Outcome GenericSource::RunStream() {
   } catch (const std::runtime_error& e) {
     return {e.what()};
   }
-  EventStream stream(options_, credentials, window_);
+  EventStream stream(options_, credentials, read_ahead_.window);
   const StopHandle handle(this, &stream);
   if (Stopping()) stream.Cancel("the source is stopping");
   return ReadFrom(&stream);

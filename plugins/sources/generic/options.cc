@@ -6,6 +6,11 @@
 namespace penstock_generic {
 namespace {
 
+// More gains nothing: the sink's batches are smaller.
+constexpr size_t kMaxBatchBytes = 256 * 1024;
+// How far gRPC's own estimate has been seen to go.
+constexpr size_t kAdaptiveWindow = 32 * 1024 * 1024;
+
 bool StartsWith(std::string_view text, std::string_view start) {
   return text.substr(0, start.size()) == start;
 }
@@ -100,11 +105,18 @@ Options::Options(const penstock::Config& c)
       key_file(c.Str("tls.key_file")),
       server_name(c.Str("tls.server_name")),
       max_message_size(c.Size("max_message_size")),
+      read_ahead(static_cast<size_t>(c.Size("read_ahead"))),
       adaptive_window(c.Bool("adaptive_window")),
       keepalive_time(c.Duration("keepalive_time")),
       idle_timeout(c.Duration("idle_timeout")),
       reconnect_initial(c.Duration("reconnect.initial")),
       reconnect_max(c.Duration("reconnect.max")) {}
+
+ReadAhead::ReadAhead(const Options& options, size_t allowed) {
+  const size_t all = std::min(options.read_ahead, allowed);
+  batch = std::min(kMaxBatchBytes, all / 2);
+  window = options.adaptive_window ? kAdaptiveWindow : all - batch;
+}
 
 void CheckOptions(const penstock::Config& config, const penstock::Report& report) {
   const Options options(config);
@@ -124,6 +136,12 @@ void CheckOptions(const penstock::Config& config, const penstock::Report& report
                  no_key ? "tls.cert_file needs tls.key_file beside it"
                         : "tls.key_file needs tls.cert_file beside it");
   }
+  if (options.adaptive_window && config.IsSet("read_ahead")) {
+    report.Error("read_ahead",
+                 "read_ahead does not hold with adaptive_window = true, where gRPC alone decides: "
+                 "drop one of the two");
+  }
+  report.Holds(ReadAhead(options, config.Size("read_ahead_bytes")).bytes());
   if (options.reconnect_initial > options.reconnect_max) {
     report.Error("reconnect.initial", "reconnect.initial is longer than reconnect.max");
   }

@@ -36,12 +36,18 @@ inline constexpr penstock::Option kOptionTable[] = {
         .Default("4MiB")
         .Range(1024, 512 * 1024 * 1024)
         .Help("The largest event, its name included, that is taken."),
+    penstock::Option::Size("read_ahead")
+        .Default("512KiB")
+        .Range(8 * 1024, 2 * 1024 * 1024)
+        .Help("How much the server may have sent that the queue has not taken yet, and a kill -9 "
+              "loses; events larger than that pass one at a time. Less than 256KiB slows a fast "
+              "server."),
     penstock::Option::Bool("adaptive_window")
         .Default("false")
         .Help(
             "For large events (16 KiB and more), or a fast server that is more than a few "
-            "milliseconds away: lets gRPC read ahead up to 32 MiB, which gateway.memory_limit does "
-            "not count."),
+            "milliseconds away: lets gRPC read ahead up to 32 MiB, whatever read_ahead says, which "
+            "gateway.memory_limit does not count and a kill -9 loses."),
     penstock::Option::Duration("keepalive_time")
         .Default("5m")
         .Range(5 * kSecond, 86400 * kSecond)
@@ -81,8 +87,19 @@ struct Options {
   std::string auth_token;  // the secret's reference, or empty
   std::string ca_file, cert_file, key_file, server_name;
   size_t max_message_size;
+  size_t read_ahead;
   bool adaptive_window;
   std::chrono::nanoseconds keepalive_time, idle_timeout, reconnect_initial, reconnect_max;
+};
+
+// How read-ahead is shared between what the server may send unread and what is gathered for one
+// emit. allowed: the host's bound.
+struct ReadAhead {
+  ReadAhead(const Options& options, size_t allowed);
+
+  size_t batch;   // bytes of one emit
+  size_t window;  // bytes that the server may send and we have not read
+  size_t bytes() const { return batch + window; }
 };
 
 // Reports everything that cannot work or may surprise. No I/O.

@@ -317,6 +317,33 @@ TEST(Check, FindsWhatContradicts) {
             (Found{{PENSTOCK_NOTICE, "keepalive_time"}}));
   EXPECT_EQ(Findings({{"url", url}, {"insecure", true}, {"auth_token_file", "env:T"}}),
             (Found{{PENSTOCK_WARNING, "auth_token_file"}}));
+  EXPECT_EQ(Findings({{"url", url}, {"adaptive_window", true}, {"read_ahead", int64_t{65536}}}),
+            (Found{{PENSTOCK_ERROR, "read_ahead"}}));
+}
+
+// What the check says that such a source may hold before the queue.
+uint64_t Holds(penstock::fakes::Values values) {
+  values.insert({"url", "orders:8080"});
+  const penstock::fakes::FakeSourceConfig config(Plugin(), values);
+  uint64_t bytes = 0;
+  penstock_report report{};
+  report.struct_size = sizeof report;
+  report.ctx = &bytes;
+  report.add = [](const penstock_report*, int32_t, const char* option, penstock_str) noexcept {
+    ADD_FAILURE() << option;
+  };
+  report.holds = [](const penstock_report* r, uint64_t n) noexcept {
+    *static_cast<uint64_t*>(r->ctx) = n;
+  };
+  Plugin().check(config.abi(), &report);
+  return bytes;
+}
+
+TEST(Check, SaysWhatASourceMayHold) {
+  EXPECT_EQ(Holds({}), 512u * 1024);
+  EXPECT_EQ(Holds({{"read_ahead", int64_t{64 * 1024}}}), 64u * 1024);
+  EXPECT_EQ(Holds({{"read_ahead", int64_t{2 * 1024 * 1024}}}), 2u * 1024 * 1024);
+  EXPECT_EQ(Holds({{"adaptive_window", true}}), (32u * 1024 + 256) * 1024);
 }
 
 TEST(State, OneReportForAChangeAndNoneForShortStreams) {

@@ -101,11 +101,12 @@ AT(penstock_config, reserved, 4);
 AT(penstock_config, ctx, 8);
 AT(penstock_config, get, 16);
 
-SIZE(penstock_report, 24);
+SIZE(penstock_report, 32);
 AT(penstock_report, struct_size, 0);
 AT(penstock_report, reserved, 4);
 AT(penstock_report, ctx, 8);
 AT(penstock_report, add, 16);
+AT(penstock_report, holds, 24);
 
 SIZE(penstock_host, 120);
 AT(penstock_host, struct_size, 0);

@@ -101,7 +101,8 @@ TEST_F(SdkTest, APluginsOwnCheckReportsWhatItFinds) {
       [](const penstock_report* r, int32_t severity, const char* option, penstock_str) noexcept {
         EXPECT_EQ(severity, PENSTOCK_ERROR);
         static_cast<std::vector<std::string>*>(r->ctx)->push_back(option);
-      }};
+      },
+      nullptr};
   loaded->entry().check(config.abi(), &report);
   EXPECT_THAT(found, ::testing::ElementsAre("text"));
 }

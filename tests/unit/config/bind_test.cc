@@ -141,8 +141,8 @@ TEST(Bind, AnswersTheHostsOwnOptionsOfASink) {
 }
 
 TEST(Bind, AnswersTheHostsOwnOptionsOfASource) {
-  const Loaded loaded =
-      LoadText({{"p.toml", "[sources.a]\nplugin = \"toy\"\nevent_name = \"n\"\n"}});
+  Loaded loaded = LoadText({{"p.toml", "[sources.a]\nplugin = \"toy\"\nevent_name = \"n\"\n"}});
+  loaded.config.sources.at(0).read_ahead_bytes = 1 << 20;
   const Bound bound =
       BindOptions(loaded.config.sources.at(0), PluginOf(nullptr, 0, PENSTOCK_SOURCE));
   EXPECT_EQ(Text(bound.findings), "");
@@ -150,6 +150,8 @@ TEST(Bind, AnswersTheHostsOwnOptionsOfASource) {
   EXPECT_EQ(View(bound.options.Get("event_name")->str), "n");
   EXPECT_EQ(bound.options.Get("event_name")->is_set, 1);
   EXPECT_EQ(bound.options.Get("event_type")->str.len, 0u);
+  EXPECT_EQ(bound.options.Get("read_ahead_bytes")->i64, 1 << 20);
+  EXPECT_EQ(bound.options.Get("read_ahead_bytes")->type, PENSTOCK_OPT_SIZE);
 }
 
 TEST(Bind, OptionsMayMove) {
