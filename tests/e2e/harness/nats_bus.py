@@ -89,6 +89,9 @@ class NatsServer(Process):
     def delete_stream(self, name="EVENTS"):
         self._run(lambda js: js.delete_stream(name))
 
+    def purge_stream(self, name="EVENTS"):
+        self._run(lambda js: js.purge_stream(name))
+
     def update_stream(self, name="EVENTS", **changes):
         async def work(js):
             config = (await js.stream_info(name)).config
