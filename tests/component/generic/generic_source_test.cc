@@ -204,6 +204,17 @@ TEST(GenericSource, TheLargestEventThatFits) {
   EXPECT_EQ(host.metric("oversize_total"), 0u);
 }
 
+TEST(GenericSource, EventsLargerThanReadAheadArrive) {
+  constexpr size_t kSize = 1000000;
+  TestServer server({"--count", "20", "--size", std::to_string(kSize)});
+  FakeSourceHost host;
+  FakeSource source(host, Plugin(), Plain(server.url(), {{"read_ahead", int64_t{8192}}}));
+  source.Run();
+  ASSERT_TRUE(host.WaitEvents(20));
+  ExpectNumbered(host.events(), 0);
+  EXPECT_EQ(host.events()[19].payload.size(), kSize);
+}
+
 TEST(GenericSource, AnEventOverTheLimitIsNamedCountedAndNoBusyLoop) {
   TestServer server({"--oversize-at", "5", "--oversize-size", "200000", "--size", "100"});
   FakeSourceHost host;
