@@ -20,6 +20,9 @@ Cursor::Cursor(uint32_t lane, std::string sink, CursorSpec spec, const Clock* cl
       reader_(spec_.queue->AddReader(sink, spec_.start, signal)),
       max_window_(max_window),
       window_(reader_.settled),
+      records_(reader_.max_above > 0 && spec_.order == Order::kRelaxed),
+      before_(reader_.above.begin(), reader_.above.end()),
+      ranges_(before_.size()),
       backoff_(spec_.retry, seed),
       hold_told_(reader_.settled),
       committed_told_(reader_.settled),
@@ -27,6 +30,7 @@ Cursor::Cursor(uint32_t lane, std::string sink, CursorSpec spec, const Clock* cl
   static_cast<queue::Counters&>(ledger_) = reader_.counters;
   ledger_.source = spec_.source->name;
   ledger_.sink = std::move(sink);
+  for (const event::OffsetRange& range : before_) above_ += range.end - range.first;
   Show();
 }
 
@@ -43,7 +47,22 @@ void Cursor::SkipIfBehind(TimePoint now) {
     DropRetries(end, bound.age > Nanoseconds::zero() ? now - bound.age : TimePoint::min());
   }
   if (target <= window_.next()) return;
-  window_.AppendDropped(target, DropReason::kBehind);
+  AppendDropped(target, DropReason::kBehind);
+}
+
+void Cursor::AppendDropped(uint64_t end, DropReason reason) {
+  while (window_.next() < end) {
+    const uint64_t stop = before_.empty() ? end : std::min(end, before_.front().first);
+    if (stop > window_.next()) window_.AppendDropped(stop, reason);
+    PassBefore();
+  }
+  changed_ = true;
+}
+
+void Cursor::PassBefore() {
+  if (before_.empty() || before_.front().first != window_.next()) return;
+  window_.AppendBefore(before_.front().end);
+  before_.pop_front();
   changed_ = true;
 }
 
@@ -55,7 +74,7 @@ void Cursor::DropRetries(uint64_t end, TimePoint oldest) {
     slot->state = SlotState::kDropped;
     slot->drop_reason = DropReason::kBehind;
     slot->block.reset();
-    changed_ = true;
+    HasSettled(slot->offset);
   }
 }
 
@@ -104,16 +123,19 @@ void Cursor::Build(uint64_t max_events, uint64_t max_bytes, Batch* batch) {
   }
   if (full() || (spec_.order != Order::kRelaxed && batch->retried < retries_.size())) return;
 
-  const uint64_t room = std::min(max_events - batch->messages.size(), WindowRoom());
+  PassBefore();
+  uint64_t room = std::min(max_events - batch->messages.size(), WindowRoom());
+  if (!before_.empty()) room = std::min(room, before_.front().first - window_.next());
   auto read = spec_.queue->Read(reader_.id, window_.next(), room, max_bytes - batch->bytes);
-  if (read.begin > window_.next()) {
-    window_.AppendDropped(read.begin, read.skipped);
-    changed_ = true;
-  }
+  if (read.begin > window_.next()) AppendDropped(read.begin, read.skipped);
+  const uint64_t stop = before_.empty() ? read.end : before_.front().first;
   for (queue::Run& run : read.runs) {
-    for (uint64_t offset = run.begin; offset < run.end; ++offset) {
+    for (uint64_t offset = std::max(run.begin, window_.next()); offset < std::min(run.end, stop);
+         ++offset) {
       ++batch->read;
-      if (!Encode(window_.Append(run.block, run.appended_at), batch)) return;
+      Slot& slot = window_.Append(run.block, run.appended_at);
+      slot.late = !before_.empty();
+      if (!Encode(slot, batch)) return;
     }
   }
 }
@@ -233,6 +255,7 @@ void Cursor::BuryHeld(TimePoint now) {
 
 void Cursor::SettleDelivered(Slot* slot, uint32_t flags) {
   slot->state = SlotState::kDelivered;
+  HasSettled(slot->offset);
   const bool again = slot->attempt > 1;
   progressed_ = progressed_ || again;
   if (slot->late) ++reordered_counted_;
@@ -290,14 +313,71 @@ bool Cursor::TryBury(Slot* slot, queue::Letter* letter) {
   slot->drop_reason = letter->why;
   slot->block.reset();
   if (kept) letters_.emplace(slot->offset, std::move(*letter));
-  changed_ = true;
+  HasSettled(slot->offset);
   return true;
+}
+
+// ---- what has settled
+
+void Cursor::HasSettled(uint64_t offset) {
+  changed_ = true;
+  if (!records_) return;
+  if (!settled_.empty() && settled_.back().end == offset)
+    ++settled_.back().end;
+  else
+    settled_.push_back({offset, offset + 1});
+}
+
+void Cursor::PopSettled() {
+  bool recorded = false;  // of the last slot
+  window_.Commit([&](const Slot& slot) {
+    if (recorded && !slot.recorded) --ranges_;
+    recorded = slot.recorded;
+    if (slot.recorded)
+      above_ -= slot.count;
+    else
+      Count(slot);
+  });
+  if (recorded) --ranges_;
+}
+
+void Cursor::RecordAbove() {
+  for (const event::OffsetRange& range : settled_) {
+    for (uint64_t o = std::max(range.first, window_.committed()); o < range.end; ++o)
+      Record(window_.Find(o));
+  }
+  settled_.clear();
+  while (!unrecorded_.empty() && *unrecorded_.begin() < window_.committed())
+    unrecorded_.erase(unrecorded_.begin());
+  while (!unrecorded_.empty() && ranges_ < reader_.max_above)
+    Record(window_.Find(*unrecorded_.begin()));
+}
+
+void Cursor::Record(Slot* slot) {
+  const uint64_t offset = slot->offset;
+  const int neighbours = window_.Recorded(offset + 1) +
+                         (offset > window_.committed() && window_.Recorded(offset - 1) ? 1 : 0);
+  if (neighbours == 0 && ranges_ >= reader_.max_above) {
+    unrecorded_.insert(offset);
+    return;
+  }
+  unrecorded_.erase(offset);
+  ranges_ += 1;
+  ranges_ -= static_cast<size_t>(neighbours);
+  slot->recorded = true;
+  ++above_;
+  Count(*slot);
+  if (!above_new_.empty() && above_new_.back().end == offset)
+    ++above_new_.back().end;
+  else
+    above_new_.push_back({offset, offset + 1});
 }
 
 void Cursor::Commit(TimePoint now) {
   // A lane that only ever has followers would be resumed without a pause, for ever.
   if (followed_ && !blamed_ && in_flight_ == 0)
     MarkFailed("the sink failed the whole lane and named no event as the reason");
+  PassBefore();
   if (!changed_) return;
   changed_ = false;
   if (failed_ && !InBackoff(now)) {
@@ -313,7 +393,8 @@ void Cursor::Commit(TimePoint now) {
   failed_ = progressed_ = false;
 
   std::lock_guard lock(ledger_mutex_);
-  window_.Commit([this](const Slot& slot) { Count(slot); });
+  PopSettled();
+  if (records_) RecordAbove();
   ledger_.retries += std::exchange(retries_counted_, 0);
   ledger_.unknown += std::exchange(unknown_counted_, 0);
   ledger_.duplicates += std::exchange(duplicates_counted_, 0);
@@ -339,15 +420,16 @@ void Cursor::Show() {
 }
 
 void Cursor::ReleaseQueue() {
-  if (window_.next() == hold_told_ && window_.committed() == committed_told_) return;
+  if (window_.next() == hold_told_ && window_.committed() == committed_told_ && above_new_.empty())
+    return;
   {
     std::lock_guard lock(ledger_mutex_);
     Show();
   }
   hold_told_ = window_.next();
   committed_told_ = window_.committed();
-  spec_.queue->Release(reader_.id,
-                       {hold_told_, committed_told_, ledger_, std::exchange(released_, {})});
+  spec_.queue->Release(reader_.id, {hold_told_, committed_told_, ledger_,
+                                    std::exchange(released_, {}), std::exchange(above_new_, {})});
 }
 
 void Cursor::LogFailure(TimePoint now, Nanoseconds delay) {
@@ -440,7 +522,7 @@ Ledger Cursor::Snapshot() const {
   const uint64_t dropped_newest = stats.dropped_newest - reader_.dropped_newest_before;
   out.dropped[static_cast<size_t>(DropReason::kWhenFull)] += dropped_newest;
   out.received = stats.appended - reader_.start + dropped_newest;
-  out.pending = stats.appended - committed_;
+  out.pending = stats.appended - committed_ - above_;
   return out;
 }
 

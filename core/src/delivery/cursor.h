@@ -2,6 +2,7 @@
 // thread; only Snapshot and Status are for others.
 #pragma once
 
+#include <deque>
 #include <limits>
 #include <map>
 #include <memory>
@@ -42,6 +43,7 @@ class Cursor {
 
   uint32_t lane() const { return lane_; }
   bool replays() const { return spec_.replays; }
+  uint64_t next() const { return window_.next(); }
 
   // ---- what may be submitted
   // Jumps past what is too far behind, if the user wants that.
@@ -92,6 +94,17 @@ class Cursor {
 
  private:
   bool InBackoff(TimePoint now) const { return now < retry_at_; }
+  // Everything in [next, end) was dropped, but for what settled before.
+  void AppendDropped(uint64_t end, DropReason reason);
+  // What settled before the last restart and comes next goes into the window.
+  void PassBefore();
+  // The event at offset has settled.
+  void HasSettled(uint64_t offset);
+  // Has what settled above the cursor recorded, as far as there is room for it.
+  void RecordAbove();
+  void Record(Slot* slot);
+  // Moves the cursor; under ledger_mutex_.
+  void PopSettled();
   // There is room in the window for more events of the queue.
   uint64_t WindowRoom() const;
   bool Encode(const Slot& slot, Batch* batch);
@@ -123,14 +136,20 @@ class Cursor {
   const uint64_t max_window_;  // slots
 
   Window window_;
-  std::set<uint64_t> retries_;  // offsets of slots in state kRetry
+  const bool records_;  // what settles above the cursor; else that waits until the cursor is there
+  std::deque<event::OffsetRange> before_;      // settled before the last restart; from next() on
+  std::vector<event::OffsetRange> settled_;    // since the last Commit
+  std::set<uint64_t> unrecorded_;              // settled, and there was no room
+  size_t ranges_ = 0;                          // that are recorded above the cursor
+  std::vector<event::OffsetRange> above_new_;  // not told to the queue yet
+  std::set<uint64_t> retries_;                 // offsets of slots in state kRetry
   uint64_t in_flight_ = 0, in_flight_bytes_ = 0;
   uint64_t retried_in_flight_ = 0;  // of in_flight_, not for the first time
   static constexpr uint64_t kNoWait = std::numeric_limits<uint64_t>::max();
   uint64_t resume_at_ = kNoWait;               // in flight; see OutOfRoom
   std::map<uint64_t, queue::Letter> held_;     // of slots in state kHeld
   std::map<uint64_t, queue::Letter> letters_;  // of slots in state kDeadLettered
-  std::vector<queue::Letter> released_;        // behind the cursor, not told to the queue yet
+  std::vector<queue::Letter> released_;        // counted, not told to the queue yet
   TimePoint held_due_{};                       // when to ask for room again
   Backoff backoff_;
   TimePoint retry_at_{};
@@ -152,6 +171,7 @@ class Cursor {
   mutable std::mutex ledger_mutex_;
   Ledger ledger_;           // received and pending are made by Snapshot
   uint64_t committed_ = 0;  // window_.committed(), for Snapshot
+  uint64_t above_ = 0;      // events above it that are counted
   RouteStatus shown_;       // but for its ledger
   // Receipts' side counts since the last Commit.
   uint64_t retries_counted_ = 0, unknown_counted_ = 0, duplicates_counted_ = 0,

@@ -197,6 +197,7 @@ std::vector<Cursor*> Dispatcher::TakeTurns(const std::vector<Cursor*>& busy) {
 
 size_t Dispatcher::SubmitSome(Cursor& cursor, Room room) {
   Batch& batch = *batch_;
+  const uint64_t from = cursor.next();
   cursor.Build(room.events, room.bytes, &batch);
   size_t accepted = 0;
   penstock_status status = PENSTOCK_OK;
@@ -214,9 +215,11 @@ size_t Dispatcher::SubmitSome(Cursor& cursor, Room room) {
                    std::to_string(status));
   }
   const bool buried = all && batch.unencodable.has_value();
-  if (refused || buried) cursor.Commit(now_);
+  // Nothing to be sent, but there was something that is not to be sent.
+  const bool passed = batch.messages.empty() && cursor.next() > from;
+  if (refused || buried || passed) cursor.Commit(now_);
   batch.arena.reset();
-  return accepted + (buried ? 1 : 0);
+  return accepted + (buried || passed ? 1 : 0);
 }
 
 penstock_status Dispatcher::Submit(const Cursor& cursor, const Batch& batch, size_t* accepted) {

@@ -13,8 +13,8 @@ using queue::DropReason;
 using queue::DropReasonName;
 using queue::kDropReasons;
 
-// The counters of one source at one sink change only when the cursor moves; what lies above it is
-// pending.
+// The counters of one source at one sink change when the cursor moves, and, where the queue keeps
+// what settled above it, with that; all else is pending.
 struct Ledger : queue::Counters {
   std::string source, sink;
   uint64_t received = 0;

@@ -13,15 +13,26 @@
 
 namespace penstock::delivery {
 
-// kHeld: for the dead letters, which have no room for it now.
-enum class SlotState : uint8_t { kInFlight, kRetry, kHeld, kDelivered, kDeadLettered, kDropped };
+// kHeld: for the dead letters, which have no room for it now. kBefore: it settled before the last
+// restart.
+enum class SlotState : uint8_t {
+  kInFlight,
+  kRetry,
+  kHeld,
+  kDelivered,
+  kDeadLettered,
+  kDropped,
+  kBefore
+};
 
-// One event, or a run of dropped ones.
+// One event, or a run of dropped ones, or of those that settled before.
 struct Slot {
   uint64_t offset = 0;
-  uint64_t count = 1;  // > 1 only in state kDropped
+  uint64_t count = 1;  // > 1 only in states kDropped and kBefore
   SlotState state = SlotState::kInFlight;
   DropReason drop_reason = DropReason::kBehind;
+  bool recorded = false;   // the queue was told that it has settled, and it is counted
+  bool unread = false;     // dropped before it was read
   bool late = false;       // submitted again when a later event was on its way already
   bool cancelled = false;  // the sink was asked to give it back
   uint32_t attempt = 0;
@@ -60,7 +71,7 @@ class Window {
     assert(end > next_);
     // Neighbours become one, so that a cursor that keeps on falling behind does not grow.
     const bool extends = !slots_.empty() && slots_.back().state == SlotState::kDropped &&
-                         slots_.back().drop_reason == reason;
+                         slots_.back().drop_reason == reason && slots_.back().unread;
     Slot& slot = extends ? slots_.back() : slots_.emplace_back();
     if (extends) {
       runs_ -= slot.count > 1 ? 1 : 0;
@@ -70,7 +81,19 @@ class Window {
       slot.count = end - next_;
       slot.state = SlotState::kDropped;
       slot.drop_reason = reason;
+      slot.unread = true;
     }
+    runs_ += slot.count > 1 ? 1 : 0;
+    next_ = end;
+  }
+  // Everything in [next(), end) settled before, and was counted then.
+  void AppendBefore(uint64_t end) {
+    assert(end > next_);
+    Slot& slot = slots_.emplace_back();
+    slot.offset = next_;
+    slot.count = end - next_;
+    slot.state = SlotState::kBefore;
+    slot.recorded = true;
     runs_ += slot.count > 1 ? 1 : 0;
     next_ = end;
   }
@@ -93,10 +116,16 @@ class Window {
     return &slots_[low];
   }
 
+  bool Recorded(uint64_t offset) {
+    const Slot* slot = Find(offset);
+    return slot != nullptr && slot->recorded;
+  }
+
   // The highest offset that is in flight or delivered, or committed() if there is none.
   uint64_t HighestTaken() const {
     for (auto slot = slots_.rbegin(); slot != slots_.rend(); ++slot) {
-      if (slot->state == SlotState::kInFlight || slot->state == SlotState::kDelivered)
+      if (slot->state == SlotState::kInFlight || slot->state == SlotState::kDelivered ||
+          slot->state == SlotState::kBefore)
         return slot->offset;
     }
     return committed_;

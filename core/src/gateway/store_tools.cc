@@ -254,10 +254,6 @@ Result<std::vector<QueueView>> ReadQueues(const store::Store& store) {
   return out;
 }
 
-uint64_t Pending(const QueueRecord& queue, const CursorRecord& cursor) {
-  return queue.end - std::min(queue.end, std::max(queue.begin, cursor.committed));
-}
-
 const config::SourceConfig* FindSource(const config::Config* config, const std::string& name) {
   if (config == nullptr) return nullptr;
   const auto at = std::find_if(config->sources.begin(), config->sources.end(),
@@ -283,7 +279,7 @@ Json SinksJson(const QueueView& view) {
     out.push_back({{"sink", cursor.sink},
                    {"start", cursor.start},
                    {"committed", cursor.committed},
-                   {"pending", Pending(view.record, cursor)}});
+                   {"pending", store::Pending(view.record, cursor)}});
   }
   return out;
 }
@@ -458,13 +454,11 @@ delivery::Ledger ForgottenLedger(const QueueRecord& queue, const CursorRecord& c
   out.sink = cursor.sink;
   const uint64_t dropped_newest =
       queue.dropped_newest - std::min(queue.dropped_newest, cursor.dropped_newest_before);
-  const uint64_t dropped_oldest =
-      std::min(queue.begin, queue.end) -
-      std::min({queue.begin, queue.end, std::max(cursor.committed, cursor.start)});
-  *given_up = Pending(queue, cursor);
+  const uint64_t dropped_oldest = cursor.Unsettled(cursor.start, std::min(queue.begin, queue.end));
+  *given_up = store::Pending(queue, cursor);
   out.dropped[static_cast<size_t>(queue::DropReason::kWhenFull)] += dropped_newest + dropped_oldest;
   out.dropped[static_cast<size_t>(queue::DropReason::kForgotten)] += *given_up;
-  out.received = std::max(queue.end, cursor.committed) - cursor.start + dropped_newest;
+  out.received = std::max(queue.end, cursor.end()) - cursor.start + dropped_newest;
   return out;
 }
 

@@ -44,8 +44,7 @@ Result<void> ReconcileStore(store::Store* store, const config::Config& config) {
     if (!cursors) return tl::unexpected(cursors.error());
     for (const store::CursorRecord& cursor : *cursors) {
       if (kept && Reads(config, cursor.sink, queue.name)) continue;
-      const uint64_t left =
-          queue.end - std::min(queue.end, std::max(queue.begin, cursor.committed));
+      const uint64_t left = store::Pending(queue, cursor);
       if (left > 0 && !kept) {
         const std::string how = source == nullptr ? " is no longer in the configuration"
                                                   : " no longer has queue.storage = \"disk\"";

@@ -87,8 +87,10 @@ Result<void> DiskQueue::Recover() {
   for (const store::CursorRecord& cursor : *cursors) {
     Mark& mark = marks_[next_reader_++];
     mark.record = cursor;
+    mark.record.settled.clear();
+    for (const event::OffsetRange& range : cursor.settled) mark.above.Add(range);
     mark.hold = mark.durable = cursor.committed;
-    end_ = std::max(end_, cursor.committed);
+    end_ = std::max(end_, cursor.end());
   }
   auto read = store_->Read([this](const Transaction& transaction) -> Result<void> {
     const std::string prefix = store::KeyPrefix(Kind::kChunk, record_.queue);
@@ -121,14 +123,16 @@ Reader DiskQueue::AddReader(const std::string& name, Start start, std::shared_pt
     at = marks_.emplace(next_reader_++, Mark{}).first;
     at->second.record = {record_.queue, name, from, from, dropped_newest_, {}};
     at->second.hold = at->second.durable = from;
-    at->second.changed = true;
+    ++at->second.changes;
   }
   Mark& mark = at->second;
   mark.share = budget_->MakeShare(0, wake, MemoryBudget::First::kAlways);
   mark.wake = std::move(wake);
-  const Reader reader{at->first, mark.record.start, mark.record.committed,
-                      mark.record.dropped_newest_before, CountersOf(mark.record)};
-  const bool changed = mark.changed;
+  const store::CursorRecord record = RecordOf(&mark);
+  const Reader reader{
+      at->first,          record.start,   record.committed,        record.dropped_newest_before,
+      CountersOf(record), record.settled, store::kMaxSettledRanges};
+  const bool changed = mark.changed();
   lock.unlock();
   if (changed) store_->Changed(this, store::Store::Urgency::kNow);
   return reader;
@@ -489,10 +493,13 @@ void DiskQueue::Release(ReaderId reader, Progress progress) {
     Mark& mark = marks_.at(reader);
     assert(progress.settled <= progress.hold && progress.hold <= stored_);
     mark.hold = std::max(mark.hold, progress.hold);
-    if (progress.settled > mark.record.committed) {
-      mark.record.committed = progress.settled;
+    changed = progress.settled > mark.record.committed || !progress.above.empty();
+    if (changed) {
+      mark.record.committed = std::max(mark.record.committed, progress.settled);
       mark.record.counters = ToStore(progress.counters);
-      mark.changed = changed = true;
+      for (const event::OffsetRange& range : progress.above) mark.above.Add(range);
+      mark.above.DropBelow(mark.record.committed);
+      ++mark.changes;
     }
     if (letters_) {
       for (Letter& letter : progress.letters) mark.letters.push_back(std::move(letter));
@@ -530,8 +537,15 @@ void DiskQueue::LetGoOfOldest(Freed* freed) {
 
 // ---- committing
 
-bool DiskQueue::SameProgress(const store::CursorRecord& a, const store::CursorRecord& b) {
-  return a.committed == b.committed;
+store::CursorRecord DiskQueue::RecordOf(Mark* mark) {
+  store::CursorRecord record = mark->record;
+  for (const event::OffsetRange& range : mark->above.ranges()) {
+    if (range.first > record.committed)
+      record.settled.push_back(range);
+    else
+      record.committed = std::max(record.committed, range.end);
+  }
+  return record;
 }
 
 Result<void> DiskQueue::Write(Transaction& transaction, Part part) {
@@ -547,11 +561,16 @@ Result<void> DiskQueue::Write(Transaction& transaction, Part part) {
     writing_.bytes_floor = bytes_floor_;
     writing_.dropped_newest = dropped_newest_;
     if (all) entries.assign(Find(stored_), entries_.cend());
-    for (const auto& [id, mark] : marks_) {
+    for (auto& [id, mark] : marks_) {
       // A cursor goes with its letters or not at all.
-      const bool take = mark.changed && (all || mark.letters.empty());
-      settled = std::min(settled, take ? mark.record.committed : mark.durable);
-      if (take) writing_.cursors.emplace(id, mark.record);
+      const bool take = mark.changed() && (all || mark.letters.empty());
+      if (take) {
+        writing_.changes[id] = mark.changes;
+        settled = std::min(settled,
+                           writing_.cursors.emplace(id, RecordOf(&mark)).first->second.committed);
+      } else {
+        settled = std::min(settled, mark.durable);
+      }
       if (take && !mark.letters.empty()) writing_.letters.emplace(id, mark.letters);
     }
     writing_.begin = std::max(begin_, settled);
@@ -666,7 +685,7 @@ void DiskQueue::Committed() {
     for (const auto& [id, cursor] : writing_.cursors) {
       Mark& mark = marks_.at(id);
       mark.durable = cursor.committed;
-      mark.changed = !SameProgress(mark.record, cursor);
+      mark.recorded = writing_.changes.at(id);
     }
     for (const auto& [id, letters] : writing_.letters) {
       std::vector<Letter>& left = marks_.at(id).letters;

@@ -63,10 +63,13 @@ class DiskQueue final : public Queue, private store::Member {
   };
   // A reader: as it is, and what of it is in the store.
   struct Mark {
-    store::CursorRecord record;  // record.committed: what the reader has settled
+    store::CursorRecord record;  // as it is to be; record.settled is made for each commit
+    event::OffsetSet above;      // what has settled above record.committed
     uint64_t hold = 0;
-    uint64_t durable = 0;                        // record.committed in the store
-    bool changed = false;                        // the store has something else
+    uint64_t durable = 0;   // record.committed in the store
+    uint64_t changes = 0;   // counts those of the record
+    uint64_t recorded = 0;  // changes that are in the store
+    bool changed() const { return changes != recorded; }
     std::vector<Letter> letters;                 // not in the store yet; they go with the cursor
     std::shared_ptr<Signal> wake;                // null: not added
     std::shared_ptr<MemoryBudget::Share> share;  // for what is read back
@@ -92,6 +95,7 @@ class DiskQueue final : public Queue, private store::Member {
     uint64_t bytes_floor = 0;
     bool more_to_free = false;
     std::map<ReaderId, store::CursorRecord> cursors;
+    std::map<ReaderId, uint64_t> changes;  // Mark::changes of cursors
     std::map<ReaderId, std::vector<Letter>> letters;
     StoredLetters::Change letters_change;
     uint64_t dropped_newest = 0;
@@ -128,7 +132,8 @@ class DiskQueue final : public Queue, private store::Member {
   Result<void> WriteChunks(store::Transaction& transaction,
                            const std::vector<Entry>& entries) const;
   Result<void> DeleteChunks(store::Transaction& transaction);
-  static bool SameProgress(const store::CursorRecord& a, const store::CursorRecord& b);
+  // The mark's record as it is to be written.
+  static store::CursorRecord RecordOf(Mark* mark);
 
   // Under mutex_.
   // What need not stay in memory; to be freed without the lock, because that runs the plugin's

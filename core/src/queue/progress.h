@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "event/event.h"
+#include "event/offsets.h"
 
 namespace penstock::queue {
 
@@ -26,7 +27,8 @@ enum class DropReason {
 inline constexpr size_t kDropReasons = 7;
 const char* DropReasonName(DropReason reason);
 
-// What became of the events of one source at one sink. They change together with the cursor.
+// What became of the events of one source at one sink. They change together with the cursor, or
+// with what is recorded above it.
 struct Counters {
   uint64_t delivered = 0;
   uint64_t dead_lettered = 0;
@@ -56,8 +58,10 @@ struct Letter {
 struct Progress {
   uint64_t hold = 0;              // the reader will not Read below it any more; >= settled
   uint64_t settled = 0;           // every event below it has settled; <= the queue's end
-  Counters counters{};            // of those
+  Counters counters{};            // of those, and of all that was ever in above
   std::vector<Letter> letters{};  // of those that settled since the last time; room is reserved
+  // What settled above settled since the last time, in any order. Only if the queue keeps it.
+  std::vector<event::OffsetRange> above{};
 };
 
 }  // namespace penstock::queue

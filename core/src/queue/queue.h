@@ -50,7 +50,11 @@ struct Reader {
   uint64_t start = 0;                  // the first offset that it was ever to see
   uint64_t settled = 0;                // its next offset: all before it have settled
   uint64_t dropped_newest_before = 0;  // Stats::dropped_newest when it was first added
-  Counters counters;                   // what became of those before settled
+  Counters counters;                   // what became of those before settled, and of those above
+  // What has settled above settled, in order, and must not be sent again.
+  std::vector<event::OffsetRange> above{};
+  // The queue keeps that over a restart; at most so many stretches. 0: it does not.
+  size_t max_above = 0;
 };
 
 // A stretch of neighbouring events that a reader may use for as long as it holds the block.

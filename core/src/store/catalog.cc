@@ -163,6 +163,23 @@ uint64_t Catalog::Queue::needed() const {
   return std::max(from, record ? record->begin : 0);
 }
 
+std::vector<event::OffsetRange> Catalog::Queue::settled() const {
+  std::vector<event::OffsetRange> out;
+  for (size_t i = 0; i < cursors.size(); ++i) {
+    std::vector<event::OffsetRange> both, own = cursors[i].settled;
+    own.insert(own.begin(), {0, cursors[i].committed});
+    if (i == 0) both = own;
+    for (size_t a = 0, b = 0; i > 0 && a < out.size() && b < own.size();) {
+      const event::OffsetRange common{std::max(out[a].first, own[b].first),
+                                      std::min(out[a].end, own[b].end)};
+      if (common.first < common.end) both.push_back(common);
+      ++(out[a].end < own[b].end ? a : b);
+    }
+    out = std::move(both);
+  }
+  return out;
+}
+
 std::vector<std::pair<uint64_t, uint64_t>> Catalog::Queue::Missing(bool with_holes) const {
   std::vector<std::pair<uint64_t, uint64_t>> there;
   for (const Run& run : runs)
@@ -170,6 +187,7 @@ std::vector<std::pair<uint64_t, uint64_t>> Catalog::Queue::Missing(bool with_hol
   for (const HoleRecord& hole : holes)
     if (with_holes && record && hole.queue_id == record->id)
       there.emplace_back(hole.first, hole.end);
+  for (const event::OffsetRange& range : settled()) there.emplace_back(range.first, range.end);
   std::sort(there.begin(), there.end());
   std::vector<std::pair<uint64_t, uint64_t>> out;
   if (runs.empty() && record && !record->disk) return out;
@@ -243,6 +261,11 @@ void Catalog::JudgeQueue(uint32_t number, const Queue& queue, Report* report) co
       report->Damage(in + "the cursor of sink \"" + Printable(cursor.sink) + "\" is at offset " +
                      std::to_string(cursor.committed) + ", behind the queue's end at " +
                      std::to_string(queue.end()));
+    } else if (cursor.end() > queue.end() && queue.record) {
+      const event::OffsetRange& last = cursor.settled.back();
+      report->Damage(in + "the cursor of sink \"" + Printable(cursor.sink) +
+                     "\" says that the events " + Interval(last.first, last.end) +
+                     " have settled, behind the queue's end at " + std::to_string(queue.end()));
     }
   }
   uint64_t before = 0;

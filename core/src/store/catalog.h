@@ -62,8 +62,10 @@ class Catalog {
 
     uint64_t end() const;     // the next offset
     uint64_t needed() const;  // the oldest offset that a sink still needs
-    // The events from needed() to end() that no chunk of the queue has. Holes count as there, if
-    // asked for.
+    // What every sink has settled above its cursor, in order.
+    std::vector<event::OffsetRange> settled() const;
+    // The events from needed() to end() that a sink still needs and no chunk of the queue has.
+    // Holes count as there, if asked for.
     std::vector<std::pair<uint64_t, uint64_t>> Missing(bool with_holes) const;
   };
 

@@ -2,6 +2,7 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <new>
@@ -44,6 +45,12 @@ class Writer {
     out_.append(text);
     return *this;
   }
+  // Seven bits a byte, the lowest first; the last byte's highest bit is 0.
+  Writer& Varint(uint64_t n) {
+    for (; n >= 0x80; n >>= 7) out_.push_back(static_cast<char>(n | 0x80));
+    out_.push_back(static_cast<char>(n));
+    return *this;
+  }
   std::string Take() { return std::move(out_); }
 
  private:
@@ -61,6 +68,16 @@ class Reader {
     return bytes.empty() ? T{} : Load<T>(bytes.data());
   }
   std::string_view Text() { return Bytes(Number<uint32_t>()); }
+  uint64_t Varint() {
+    uint64_t out = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+      const auto byte = Number<uint8_t>();
+      out |= static_cast<uint64_t>(byte & 0x7f) << shift;
+      if (byte < 0x80) return out;
+    }
+    ok_ = false;
+    return 0;
+  }
   std::string_view Bytes(size_t n) {
     ok_ = ok_ && n <= rest_.size();
     if (!ok_) return {};
@@ -204,13 +221,58 @@ Result<QueueRecord> DecodeQueue(std::string_view body) {
   return r;
 }
 
+uint64_t CursorRecord::Unsettled(uint64_t from, uint64_t to) const {
+  from = std::max(from, committed);
+  if (from >= to) return 0;
+  uint64_t out = to - from;
+  for (const event::OffsetRange& range : settled) {
+    const uint64_t first = std::max(range.first, from), end = std::min(range.end, to);
+    if (first < end) out -= end - first;
+  }
+  return out;
+}
+
+uint64_t Pending(const QueueRecord& queue, const CursorRecord& cursor) {
+  return cursor.Unsettled(queue.begin, queue.end);
+}
+
+// The stretches as distances: from the end of what settled before to the first offset, and from
+// there to the end. So they cannot overlap or stand in a wrong order. Nothing for none.
 std::string Encode(const CursorRecord& r, uint64_t commit) {
+  assert(r.settled.size() <= kMaxSettledRanges);
   Writer out;
   out.Number(r.queue).Text(r.sink).Number(r.start).Number(r.committed);
   out.Number(r.dropped_newest_before);
   for (const uint64_t counter : r.counters) out.Number(counter);
+  if (!r.settled.empty()) out.Varint(r.settled.size());
+  uint64_t before = r.committed;
+  for (const event::OffsetRange& range : r.settled) {
+    assert(range.first > before && range.end > range.first);
+    out.Varint(range.first - before).Varint(range.end - range.first);
+    before = range.end;
+  }
   return Sealed(Kind::kCursor, commit, out.Take());
 }
+
+namespace {
+
+// false: they are not as Encode writes them.
+bool ReadSettled(Reader* in, CursorRecord* r) {
+  const uint64_t n = in->Varint();
+  if (n == 0 || n > kMaxSettledRanges) return false;
+  uint64_t before = r->committed;
+  for (uint64_t i = 0; i < n; ++i) {
+    const uint64_t unsettled = in->Varint(), length = in->Varint();
+    if (unsettled == 0 || length == 0 || unsettled > ~before) return false;
+    const uint64_t first = before + unsettled;
+    if (length > ~first) return false;
+    before = first + length;
+    r->settled.push_back({first, before});
+  }
+  return true;
+}
+
+}  // namespace
 
 Result<CursorRecord> DecodeCursor(std::string_view body) {
   Reader in(body);
@@ -221,6 +283,7 @@ Result<CursorRecord> DecodeCursor(std::string_view body) {
   r.committed = in.Number<uint64_t>();
   r.dropped_newest_before = in.Number<uint64_t>();
   for (uint64_t& counter : r.counters) counter = in.Number<uint64_t>();
+  if (in.ok() && !in.AtEnd() && !ReadSettled(&in, &r)) return Malformed("cursor record");
   if (!in.AtEnd() || r.start > r.committed) return Malformed("cursor record");
   return r;
 }

@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "event/event.h"
+#include "event/offsets.h"
 #include "platform/result.h"
 
 namespace penstock::store {
@@ -94,13 +95,23 @@ struct QueueRecord {
   uint64_t dropped_newest = 0;  // events that got no offset
 };
 inline constexpr size_t kMaxCounters = 16;
+// What settled above a cursor is kept in at most so many stretches: a few bytes each.
+inline constexpr size_t kMaxSettledRanges = 4096;
 struct CursorRecord {
   uint32_t queue = 0;
   std::string sink;
   uint64_t start = 0;                  // the first offset that the route was ever to deliver
   uint64_t committed = 0;              // all below have settled
   uint64_t dropped_newest_before = 0;  // of its queue, when the route was made
-  std::array<uint64_t, kMaxCounters> counters{};  // as the caller numbers them
+  // As the caller numbers them; of all that settled: below committed, and in settled.
+  std::array<uint64_t, kMaxCounters> counters{};
+  // What settled above committed, in order, with an event between them that has not.
+  std::vector<event::OffsetRange> settled{};
+
+  // The event at that offset, and all behind it, have not settled.
+  uint64_t end() const { return settled.empty() ? committed : settled.back().end; }
+  // How many of the events in [from, to) have not.
+  uint64_t Unsettled(uint64_t from, uint64_t to) const;
 };
 struct LetterRecord {
   uint32_t queue = 0;
@@ -136,6 +147,9 @@ Result<QueueRecord> DecodeQueue(std::string_view body);
 Result<CursorRecord> DecodeCursor(std::string_view body);
 Result<LetterRecord> DecodeLetter(std::string_view body);
 Result<LetterCounts> DecodeLetterCounts(std::string_view body);
+
+// How many events of its queue the route has still to deliver.
+uint64_t Pending(const QueueRecord& queue, const CursorRecord& cursor);
 
 // ---- chunks
 

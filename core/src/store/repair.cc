@@ -482,6 +482,16 @@ void Repairer::DropOverlaps(Queue* queue) {
   DropChunks(queue, [&](const Place& chunk) { return worse.count(chunk.head.first) > 0; });
 }
 
+// Everything below the offset has settled.
+void SetCommitted(CursorRecord* cursor, uint64_t offset) {
+  cursor->committed = offset;
+  std::erase_if(cursor->settled, [cursor](const event::OffsetRange& range) {
+    if (range.first > cursor->committed) return false;
+    cursor->committed = std::max(cursor->committed, range.end);
+    return true;
+  });
+}
+
 void Repairer::SettleCursors(uint32_t number, Queue* queue) {
   const std::string& name = queue->record->name;
   const auto end_of = [](const Place& c) { return c.head.first + c.head.count; };
@@ -505,10 +515,10 @@ void Repairer::SettleCursors(uint32_t number, Queue* queue) {
     // oldest, this cursor was there already.
     if (cursor.committed < oldest &&
         !blind_.Touches(ChunkKey(number, 0), ChunkKey(number, oldest))) {
-      cursor.start += oldest - cursor.committed;
+      cursor.start += cursor.Unsettled(cursor.committed, oldest);
       text += "; the events up to " + std::to_string(oldest) +
               " had settled, and are missing in its ledger";
-      cursor.committed = oldest;
+      SetCommitted(&cursor, oldest);
     }
     Change(text);
   }
@@ -520,8 +530,7 @@ void Repairer::SettleEnd(Queue* queue) {
     record.end = std::max(record.end, chunk.head.first + chunk.head.count);
     record.bytes_before = std::max(record.bytes_before, chunk.head.bytes_before + chunk.head.bytes);
   }
-  for (const auto& [sink, cursor] : queue->cursors)
-    record.end = std::max(record.end, cursor.committed);
+  for (const auto& [sink, cursor] : queue->cursors) record.end = std::max(record.end, cursor.end());
   const auto seen = seen_end_.find({record.queue, record.id});
   if (seen != seen_end_.end()) record.end = std::max(record.end, seen->second);
 }
