@@ -27,10 +27,12 @@ class Random {
 
 // The reference: what became of each event of one source at one sink, as the sink sees it.
 struct RouteModel {
-  enum class Fate { kNotSent, kInFlight, kFailed, kDelivered, kRejected };
+  // kOpen: it was sent before a crash, and nothing that is stored says what became of it.
+  enum class Fate { kNotSent, kInFlight, kFailed, kDelivered, kRejected, kOpen };
   struct Event {
     Fate fate = Fate::kNotSent;
-    uint32_t attempts = 0;
+    bool stored = false;    // that it has settled
+    uint32_t attempts = 0;  // since the last crash
     uint64_t token = 0;
     std::string id;
   };
@@ -39,8 +41,10 @@ struct RouteModel {
   bool may_drop = false;  // by skip or by the queue's policy
   bool unknowns = true;   // the sink sometimes does not know what its bus took
   std::map<uint64_t, Event> events;
+  std::set<uint64_t> poison;  // the numbers that the bus rejects, each time
   std::vector<uint64_t> bus;  // the numbers in the order in which the bus took them
   int64_t newest = -1;        // the highest number that was ever sent
+  int64_t newest_now = -1;    // since the last crash
   bool broken = false;        // a strict lane, at the sink
 
   uint64_t Count(Fate fate) const {
@@ -51,18 +55,67 @@ struct RouteModel {
   void Sent(uint64_t number, const penstock_message& m) {
     Event& event = events[number];
     const std::string id(m.id.ptr, m.id.len);
+    EXPECT_FALSE(event.stored) << number << " is sent again though it is stored as settled";
     if (event.attempts == 0) {
-      EXPECT_GT(static_cast<int64_t>(number), newest) << "sent for the first time out of order";
-      newest = static_cast<int64_t>(number);
+      const auto signed_number = static_cast<int64_t>(number);
+      EXPECT_GT(signed_number, newest_now) << "sent for the first time out of order";
+      newest_now = signed_number;
+    }
+    if (event.fate == Fate::kNotSent) {
+      // What was dropped may come back with a crash.
+      EXPECT_TRUE(newest_now > newest || may_drop) << number << " was left out";
+      newest = std::max(newest, newest_now);
       event.token = m.token;
       event.id = id;
     } else {
-      EXPECT_EQ(event.fate, Fate::kFailed) << number << " is sent again though it has not failed";
+      EXPECT_EQ(event.fate, event.attempts == 0 ? Fate::kOpen : Fate::kFailed)
+          << number << " is sent again though it has not failed";
       EXPECT_EQ(event.token, m.token);
       EXPECT_EQ(event.id, id);
     }
     EXPECT_EQ(m.attempt, ++event.attempts);
     event.fate = Fate::kInFlight;
+  }
+
+  // What is on the disk, as far as it is certain.
+  bool buries = true;  // what is rejected; else it may wait for room in the dead letters
+  std::vector<uint64_t> taken{}, stepped{};  // settled since the last step, since the last commit
+  bool Settled(const Event& event) const {
+    return event.fate == Fate::kDelivered || (event.fate == Fate::kRejected && buries);
+  }
+  void Answered(uint64_t number, Fate fate) {
+    Event& event = events[number];
+    event.fate = fate;
+    if (Settled(event)) taken.push_back(number);
+  }
+  // The host has taken every receipt that there was.
+  void Stepped() {
+    stepped.insert(stepped.end(), taken.begin(), taken.end());
+    taken.clear();
+  }
+  // All of that is on the disk. Under strict order only what lies below the cursor is.
+  void Committed() {
+    if (order == Order::kRelaxed) {
+      for (const uint64_t number : stepped) events[number].stored = true;
+      stepped.clear();
+      return;
+    }
+    uint64_t next = 0;  // all below were sent, so that they are all in events
+    for (auto& [number, event] : events) {
+      if (number != next++ || !Settled(event)) return;
+      if (std::count(taken.begin(), taken.end(), number) > 0) return;
+      event.stored = true;
+    }
+  }
+  void Crashed() {
+    taken.clear();
+    stepped.clear();
+    newest_now = -1;
+    broken = false;
+    for (auto& [number, event] : events) {
+      event.attempts = 0;
+      if (!event.stored) event.fate = Fate::kOpen;
+    }
   }
 };
 
@@ -107,17 +160,7 @@ class RandomSink : public SinkPort {
   void Disconnect() {
     connected = false;
     dispatcher->SetState(PENSTOCK_STATE_CONNECTING, "");
-    std::set<uint32_t> cut;
-    for (Flight& flight : flights_) {
-      RouteModel& lane = *lanes[flight.lane];
-      if (flight.decided) continue;
-      // The bus may have taken some more, on a strict lane only a prefix; nobody will ever know.
-      const bool refused = Strict(lane) && (lane.broken || cut.count(flight.lane) > 0);
-      const bool taken = unknowns && !refused && random_.OneIn(2);
-      if (taken) lane.bus.push_back(flight.number);
-      if (!taken) cut.insert(flight.lane);
-      Decide(&flight, taken ? PENSTOCK_UNKNOWN : PENSTOCK_RETRY, 0);
-    }
+    CutOff();
     for (const Flight& flight : flights_)
       if (flight.outcome != PENSTOCK_DELIVERED) lanes[flight.lane]->broken = true;
   }
@@ -143,10 +186,10 @@ class RandomSink : public SinkPort {
     const Flight flight = flights_[at];
     flights_.erase(flights_.begin() + static_cast<std::ptrdiff_t>(at));
     EXPECT_EQ(Number(flight.message), flight.number) << "the message's memory has changed";
-    RouteModel::Event& event = lanes[flight.lane]->events[flight.number];
-    event.fate = flight.outcome == PENSTOCK_DELIVERED  ? RouteModel::Fate::kDelivered
-                 : flight.outcome == PENSTOCK_REJECTED ? RouteModel::Fate::kRejected
-                                                       : RouteModel::Fate::kFailed;
+    lanes[flight.lane]->Answered(flight.number,
+                                 flight.outcome == PENSTOCK_DELIVERED ? RouteModel::Fate::kDelivered
+                                 : flight.outcome == PENSTOCK_REJECTED ? RouteModel::Fate::kRejected
+                                                                       : RouteModel::Fate::kFailed);
     const penstock_receipt receipt{
         flight.message.token, flight.outcome, flight.flags, 0, 0, {"why", 3}};
     dispatcher->Complete(&receipt, 1);
@@ -158,8 +201,31 @@ class RandomSink : public SinkPort {
     }
   }
   bool idle() const { return flights_.empty(); }
+  // The host is gone. What was under way has reached the bus or not.
+  void HostDied() {
+    CutOff();
+    flights_.clear();
+    connected = again_ = false;
+    capacity = ~size_t{0};
+  }
 
  private:
+  // Decides what had not been decided, for good.
+  void CutOff() {
+    std::set<uint32_t> cut;
+    for (Flight& flight : flights_) {
+      RouteModel& lane = *lanes[flight.lane];
+      if (flight.decided) continue;
+      // The bus may have taken some more, on a strict lane only a prefix; nobody will ever know.
+      const bool refused = lane.poison.count(flight.number) > 0 ||
+                           (Strict(lane) && (lane.broken || cut.count(flight.lane) > 0));
+      const bool taken = unknowns && !refused && random_.OneIn(2);
+      if (taken) lane.bus.push_back(flight.number);
+      if (!taken) cut.insert(flight.lane);
+      Decide(&flight, taken ? PENSTOCK_UNKNOWN : PENSTOCK_RETRY, 0);
+    }
+  }
+
   struct Flight {
     uint32_t lane;
     uint64_t number;
@@ -205,6 +271,7 @@ class RandomSink : public SinkPort {
     RouteModel& lane = *lanes[flight->lane];
     if (Strict(lane) && lane.broken)
       return Decide(flight, PENSTOCK_RETRY, PENSTOCK_RECEIPT_FOLLOWER);
+    if (lane.poison.count(flight->number) > 0) return Decide(flight, PENSTOCK_REJECTED, 0);
     const uint64_t dice = healthy ? 9 : random_.Below(12);
     if (dice == 0) {
       lane.broken = true;
@@ -216,6 +283,7 @@ class RandomSink : public SinkPort {
       return Decide(flight, PENSTOCK_UNKNOWN, 0);
     }
     if (dice == 2) {
+      lane.poison.insert(flight->number);
       lane.broken = lane.broken || random_.OneIn(2);
       return Decide(flight, PENSTOCK_REJECTED, 0);
     }
