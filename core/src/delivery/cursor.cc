@@ -161,7 +161,11 @@ void Cursor::Submitted(const Batch& batch, size_t accepted, TimePoint now) {
     ++retried_in_flight_;
   }
   in_flight_ += accepted;
-  if (accepted > 0) broken_ = followed_ = blamed_ = false;
+  if (accepted > 0) {
+    // What follows a rejected event may still come back while more is sent.
+    if (broken_) blamed_ = false;
+    broken_ = followed_ = false;
+  }
   if (accepted < batch.messages.size()) {
     // What was read for nothing goes back: it is read again from the queue.
     const size_t taken = accepted > batch.retried ? accepted - batch.retried : 0;
@@ -198,7 +202,9 @@ bool Cursor::Settle(uint64_t offset, int32_t outcome, uint32_t flags, std::strin
   if (follower) {
     followed_ = broken_ = true;
   } else {
-    MarkFailed(reason);
+    // A cancelled attempt says nothing of why those before it failed.
+    const std::string before = slot->cancelled && slot->failures > 1 ? failure_ : std::string();
+    MarkFailed(before.empty() ? reason : std::string_view(before));
     if (OverLimit(*slot, clock_->Now())) {
       GiveUp(slot, reason, code);
       return true;
@@ -221,6 +227,7 @@ bool Cursor::OverLimit(const Slot& slot, TimePoint now) const {
 void Cursor::GiveUp(Slot* slot, std::string_view reason, int32_t code) {
   std::string text = "given up after " + std::to_string(slot->attempt) + " attempts";
   if (!reason.empty()) text.append("; the last: ").append(reason);
+  if (slot->cancelled && slot->failures > 1) text.append("; before: ").append(failure_);
   Bury(slot, DropReason::kRetryLimit, text, code);
 }
 
@@ -417,6 +424,8 @@ void Cursor::Show() {
   } else if (shown_.reason != failure_) {
     shown_.reason = failure_;
   }
+  shown_.held = held_.size();
+  shown_.held_reason = held_.empty() ? std::string() : held_.begin()->second.reason;
 }
 
 void Cursor::ReleaseQueue() {

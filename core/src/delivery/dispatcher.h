@@ -85,6 +85,10 @@ struct RouteStatus {
   uint32_t failures = 0;
   std::string reason;
   TimePoint next_try{};  // may be past
+  // Events that wait for room in the dead letters, and why the first of them is to go there. Above
+  // 0 the route stands still.
+  uint64_t held = 0;
+  std::string held_reason;
 };
 
 class Cursor;

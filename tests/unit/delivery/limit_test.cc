@@ -78,6 +78,21 @@ TEST_F(LimitTest, AFollowerIsNotBlamedForTheOneBeforeIt) {
   EXPECT_EQ(sink_->ledger().delivered, 1u);
 }
 
+TEST_F(LimitTest, FollowersOfARejectedEventGoAgainAtOnceAlsoIfMoreWasSentInBetween) {
+  Make(Limit(0, Nanoseconds(0), Order::kStrictPipelined));
+  SendAll(2);
+  const uint64_t follower = token(1);
+  port().Reject(token(0));
+  sink_->Step();
+  SendAll(1);
+  const uint64_t last = token(1);
+  ASSERT_NE(last, follower);
+  port().Retry(follower, PENSTOCK_RECEIPT_FOLLOWER);
+  port().Retry(last, PENSTOCK_RECEIPT_FOLLOWER);
+  sink_->Step();
+  EXPECT_EQ(port().in_flight_payloads(), Numbers(1, 2)) << "without a pause";
+}
+
 TEST_F(LimitTest, GivesUpWhatIsTooOldWhileItWaitsToBeTriedAgain) {
   Make(Limit(0, seconds(5)));
   SendAll(1);
@@ -122,6 +137,21 @@ TEST_F(LimitTest, AsksTheSinkOnceForWhatItHasHeldForTooLong) {
   ASSERT_EQ(letters().size(), 1u);
   EXPECT_EQ(sink_->ledger().dead_lettered, 1u);
   EXPECT_EQ(sink_->ledger().delivered, 1u);
+}
+
+TEST_F(LimitTest, ACancelledAttemptDoesNotHideWhyThoseBeforeItFailed) {
+  Make(Limit(0, seconds(5)));
+  SendAll(1);
+  port().Retry(token(0));
+  StepLater();
+  rig_.clock.Advance(seconds(5));
+  sink_->Step();
+  ASSERT_EQ(port().cancelled.size(), 1u);
+  port().Unknown(token(0));
+  sink_->Step();
+  ASSERT_EQ(letters().size(), 1u);
+  EXPECT_EQ(letters()[0].reason,
+            "given up after 2 attempts; the last: no answer in time; before: no stream");
 }
 
 TEST_F(LimitTest, FullDeadLettersStopTheRouteUntilThereIsRoom) {
