@@ -11,6 +11,7 @@ import pytest
 from harness.gateway import Gateway, run_penstock
 from harness.process import ROOT, free_port, wait_until
 from test_cli import compile_plugin
+from test_status import status_when
 
 PAGE = 4096
 
@@ -235,6 +236,23 @@ def test_a_tool_does_not_open_a_damaged_store(stopped, tmp_path):
     assert (tmp_path / "state" / "store").exists()
 
 
+def test_damage_that_a_running_gateway_has_not_met_is_named(gateway, tmp_path):
+    running = gateway(config(tmp_path / "state", count=300))
+    place = ("--config", running.config)
+    wait_until(lambda: queues(*place)["orders"]["end"] == 300, "300 events")
+    with (tmp_path / "state" / "store" / "data.mdb").open("r+b") as data:
+        at = data.read().index(b"0 xxx")  # the first of all payloads
+        data.seek(at)
+        data.write(b"9")
+    for words in (("list",), ("info", "orders"), ("list", "--json")):
+        done = tool("queue", *words, *place, code=1)
+        assert "the events of queue #0 from offset 0 are damaged: " in done.stderr
+        assert "stop the gateway, then see penstock queue verify" in done.stderr
+        assert "orders" in done.stdout
+    assert "offset 0" in tool("queue", "cat", "orders", *place, code=1).stderr
+    running.kill()
+
+
 # ---- forget
 
 def test_forget_gives_up_what_is_gone_from_the_configuration(stopped, tmp_path):
@@ -358,6 +376,15 @@ def test_a_route_that_waits_for_room_goes_on_after_drop_and_replay(gateway, tmp_
     def offsets():
         return [one["offset"] for one in letters(place)]
     wait_until(lambda: offsets() == [0, 1, 2], "full dead letters")
+    seen = status_when(running, lambda s: s["routes"][0]["held"], "a route that waits")
+    kept = seen["sources"][0]["dead_letters"]
+    assert (kept["events"], kept["max_events"], kept["dropped"]) == (3, 3, 0)
+    assert 0 < kept["bytes"] < kept["max_bytes"] and kept["when_full"] == "hold"
+    held = seen["routes"][0]["held"]
+    assert held["events"] > 0 and held["first"] == "this sink is picky", held
+    assert "penstock deadletters replay or drop" in held["reason"]
+    text = tool("status", *place).stdout
+    assert "dead letters: 3 of 3" in text and "stopped: " in text and held["reason"] in text
     assert tool("deadletters", "drop", "--source", "orders", *place).stdout == \
         "3 dead letters dropped\n"
     wait_until(lambda: offsets() == [3, 4, 5], "the next ones")
@@ -369,6 +396,8 @@ def test_a_route_that_waits_for_room_goes_on_after_drop_and_replay(gateway, tmp_
     (tmp_path / "refuse").unlink()
     tool("deadletters", "replay", "--since", "1h", *place)
     wait_until(lambda: len(offsets()) <= 1, "the replay")
+    seen = status_when(running, lambda s: not s["routes"][0]["held"], "the route to go on")
+    assert seen["sources"][0]["dead_letters"]["dropped"] == 3
     tool("queue", "list", *place)
     running.stop()
 

@@ -19,6 +19,7 @@ class Records:
         self.delivered = {}  # (sink, source): [number]
         self.rejected = {}  # (sink, source): [number]
         self.broken = {}  # sink: how many payloads were not intact
+        self.failed = []  # (what failing.so let fail, {source: acknowledged until then})
 
     def add(self, line):
         kind, name, *rest = line.split()
@@ -30,6 +31,9 @@ class Records:
             self.delivered.setdefault((name, rest[0]), []).append(int(rest[1]))
         elif kind == "R":
             self.rejected.setdefault((name, rest[0]), []).append(int(rest[1]))
+        elif kind == "F":
+            acked = {source: len(numbers) for source, numbers in self.acked.items()}
+            self.failed.append((f"{name} {rest[0]}", acked))
         elif kind == "X":
             self.broken[name] = self.broken.get(name, 0) + 1
         else:

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <iostream>
@@ -157,6 +158,13 @@ std::string InfoText(const Json& store, const Json& queue) {
     add(name,
         Size(size) + (name == "data.mdb" ? ", " + Size(store.at("used_bytes")) + " used" : ""));
   return Table(rows);
+}
+
+// The exit code.
+int ReportDamage(const Json& queue, std::ostream& err) {
+  if (queue.at("damage").is_null()) return gateway::kExitOk;
+  err << "penstock: source " << Name(queue, "name") << ": " << Name(queue, "damage") << "\n";
+  return gateway::kExitFailure;
 }
 
 std::string Dump(const Json& json) {
@@ -321,8 +329,10 @@ int QueueCommands::List(std::ostream& out, std::ostream& err) {
   const auto answer = (*tools)->Get("/queues", {});
   if (!answer) return Report(answer.error(), err);
   const Json json = Json::parse(*answer);
-  out << (json_ ? Dump(json) : ListText(json));
-  return gateway::kExitOk;
+  out << (json_ ? Dump(json) : ListText(json)) << std::flush;
+  int code = gateway::kExitOk;
+  for (const Json& queue : json.at("queues")) code = std::max(code, ReportDamage(queue, err));
+  return code;
 }
 
 int QueueCommands::Info(std::ostream& out, std::ostream& err) {
@@ -335,8 +345,9 @@ int QueueCommands::Info(std::ostream& out, std::ostream& err) {
   for (const Json& queue : json.at("queues")) {
     if (queue.at("name") == name_) {
       out << (json_ ? Dump({{"store", json.at("store")}, {"queue", queue}})
-                    : InfoText(json.at("store"), queue));
-      return gateway::kExitOk;
+                    : InfoText(json.at("store"), queue))
+          << std::flush;
+      return ReportDamage(queue, err);
     }
     known += (known.empty() ? "" : ", ") + Name(queue, "name");
   }

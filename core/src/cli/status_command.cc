@@ -119,6 +119,19 @@ std::vector<std::string> InstanceCells(const Json& instance) {
           Seconds(instance.at("seconds_in_state"))};
 }
 
+// The dead letters that are kept; empty: there are none, and never were.
+std::string LettersNote(const Json& source) {
+  const Json& letters = source.at("dead_letters");
+  if (letters.is_null()) return "";
+  const uint64_t dropped = letters.at("dropped").get<uint64_t>();
+  const uint64_t events = letters.at("events").get<uint64_t>();
+  if (events + dropped == 0) return "";
+  return "dead letters: " + std::to_string(events) + " of " + Number(letters.at("max_events")) +
+         ", " + Filled(letters.at("bytes"), letters.at("max_bytes")) + "; when full " +
+         Printable(letters.at("when_full").get<std::string>()) + "; dropped " +
+         std::to_string(dropped);
+}
+
 std::string SourcesText(const Json& sources) {
   std::vector<Row> rows = {{{"SOURCE", "PLUGIN", "STATE", "FOR", "RATE", "QUEUE", "EVENTS", "SIZE",
                              "WHEN FULL", "DROPPED"},
@@ -126,6 +139,8 @@ std::string SourcesText(const Json& sources) {
   for (const Json& source : sources) {
     const Json& queue = source.at("queue");
     Row row{InstanceCells(source), Printable(source.at("reason").get<std::string>())};
+    if (const std::string note = LettersNote(source); !note.empty())
+      row.note += (row.note.empty() ? "" : "; ") + note;
     for (std::string cell :
          {RateText(source.at("received_per_second")), queue.at("storage").get<std::string>(),
           Number(queue.at("events")) + " of " + Number(queue.at("max_events")),
@@ -153,6 +168,13 @@ std::string RouteNote(const Json& route) {
     notes.push_back((wait > 0 ? "next try in " + RoundedDuration(wait) : "trying again") + ", " +
                     Number(backoff.at("failures")) +
                     " failed in a row: " + Printable(backoff.at("reason").get<std::string>()));
+  }
+  const Json& held = route.at("held");
+  if (!held.is_null()) {
+    notes.push_back("stopped: " + Number(held.at("events")) +
+                    (held.at("events") == 1 ? " event waits, " : " events wait, ") +
+                    Printable(held.at("reason").get<std::string>()) +
+                    " (the first: " + Printable(held.at("first").get<std::string>()) + ")");
   }
   const Json& ledger = route.at("ledger");
   for (const auto& [reason, n] : ledger.at("dropped").items()) {

@@ -12,6 +12,7 @@ namespace penstock::gateway {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using Counts = std::vector<store::LetterCounts>;
 
 // Rates are of a stretch of at least the first, so that they say something, and of at most the
 // second, so that they are of now.
@@ -89,6 +90,24 @@ QueueStatus ReadQueue(const queue::Queue& queue, const config::QueueConfig& conf
   return out;
 }
 
+LettersStatus ReadLetters(const queue::StoredLetters& letters,
+                          const std::vector<store::LetterCounts>& counts) {
+  LettersStatus out;
+  const queue::StoredLetters::Limits& limits = letters.limits();
+  out.when_full = limits.drop_oldest ? "drop_oldest" : "hold";
+  const queue::StoredLetters::Usage usage = letters.usage();
+  out.events = usage.events;
+  out.max_events = limits.max_events;
+  out.bytes = usage.bytes;
+  out.max_bytes = limits.max_bytes;
+  for (const store::LetterCounts& route : counts) {
+    if (route.queue != letters.queue()) continue;
+    out.replayed += route.replayed;
+    out.dropped += route.dropped;
+  }
+  return out;
+}
+
 std::string RouteName(const RouteStatus& route) {
   return route.ledger.source + " -> " + route.ledger.sink;
 }
@@ -126,6 +145,13 @@ Json QueueJson(const QueueStatus& queue) {
           {"unstored", queue.unstored}};
 }
 
+Json LettersJson(const LettersStatus& letters) {
+  return {{"when_full", letters.when_full},   {"events", letters.events},
+          {"max_events", letters.max_events}, {"bytes", letters.bytes},
+          {"max_bytes", letters.max_bytes},   {"replayed", letters.replayed},
+          {"dropped", letters.dropped}};
+}
+
 Json LedgerJson(const delivery::Ledger& ledger) {
   Json dropped = Json::object();
   for (size_t i = 0; i < ledger.dropped.size(); ++i)
@@ -150,13 +176,21 @@ Json RouteJson(const RouteStatus& route, TimePoint now) {
                {"reason", route.reason},
                {"seconds_to_next_try", Seconds(std::max(route.next_try - now, Nanoseconds(0)))}};
   }
+  Json held;
+  if (route.held > 0) {
+    held = {{"events", route.held},
+            {"reason", "no room for more dead letters of source " + route.ledger.source +
+                           "; make room with penstock deadletters replay or drop"},
+            {"first", route.held_reason}};
+  }
   return {{"source", route.ledger.source},
           {"sink", route.ledger.sink},
           {"ledger", LedgerJson(route.ledger)},
           {"cursor", {{"committed", route.committed}, {"next", route.next}}},
           {"oldest_pending_seconds", std::move(age)},
           {"delivered_per_second", Optional(route.rate)},
-          {"backoff", std::move(backoff)}};
+          {"backoff", std::move(backoff)},
+          {"held", std::move(held)}};
 }
 
 }  // namespace
@@ -182,6 +216,7 @@ Json ToJson(const GatewayStatus& status) {
     Json one = InstanceJson(source, status.now_ns);
     one["received_per_second"] = Optional(source.rate);
     one["queue"] = QueueJson(source.queue);
+    one["dead_letters"] = source.letters ? LettersJson(*source.letters) : Json();
     out["sources"].push_back(std::move(one));
   }
   out["sinks"] = Json::array();
@@ -201,6 +236,8 @@ void Pipeline::Describe(GatewayStatus* status) const {
     store::StoreState state = store_->state();
     status->store = {store_->directory(), StoreStateName(state.kind), std::move(state.reason)};
   }
+  // Counts that cannot be read are told by those who look for damage.
+  const auto counts = store_ ? store::CountsOfLetters(*store_) : Result<Counts>();
   for (const auto& source : sources_) {
     SourceStatus one;
     FillInstance(*source->instance, &one);
@@ -208,6 +245,7 @@ void Pipeline::Describe(GatewayStatus* status) const {
       one.plugin = config->plugin;
       one.queue = ReadQueue(*source->queue, config->queue);
     }
+    if (source->letters) one.letters = ReadLetters(*source->letters, counts.value_or(Counts()));
     status->sources.push_back(std::move(one));
   }
   for (const auto& sink : sinks_) {

@@ -38,6 +38,15 @@ struct QueueStatus {
   uint64_t unstored = 0;        // of events: not on disk yet, in a queue that is to be
 };
 
+// The dead letters of one source that are kept, and their bounds.
+struct LettersStatus {
+  std::string when_full;  // hold or drop_oldest
+  uint64_t events = 0, max_events = 0;
+  uint64_t bytes = 0, max_bytes = 0;
+  // Of all of them ever: delivered after all, and dropped by hand or to make room.
+  uint64_t replayed = 0, dropped = 0;
+};
+
 struct StoreStatus {
   std::string directory;
   std::string state;  // good, full (what does not fit waits) or failed
@@ -46,7 +55,8 @@ struct StoreStatus {
 
 struct SourceStatus : InstanceStatus {
   QueueStatus queue;
-  Rate rate;  // received
+  std::optional<LettersStatus> letters;  // nothing: they are not kept
+  Rate rate;                             // received
 };
 
 struct SinkStatus : InstanceStatus {};

@@ -284,6 +284,8 @@ Result<RepairOutcome> RepairStore(const store::Lock& lock) {
   if (!good) {
     std::error_code ignored;  // it is ours, and of no use
     std::filesystem::remove_all(fresh, ignored);
+    if (!repaired && repaired.error().code == Code::kRetry)
+      return tl::unexpected(std::move(repaired.error()).Prefixed("the store was not repaired"));
     std::string why = repaired ? "nothing of it can be read" : repaired.error().message;
     if (repaired && !repaired->sound()) why = FindingLines(*repaired).front();
     return Fail(Code::kConfig, "the store in " + found->directory + " cannot be repaired: " + why +

@@ -188,7 +188,12 @@ struct QueueView {
   std::vector<store::LetterCounts> letters;
   uint64_t bytes = 0;     // of the chunks that are there
   int64_t oldest_ns = 0;  // 0: there is none
+  std::string damage;     // of its oldest events; empty: they are whole
 };
+
+// What to do about a value that is not what was written.
+constexpr char kDamaged[] =
+    "; stop the gateway, then see penstock queue verify, and penstock queue repair";
 
 template <typename Record>
 Result<std::vector<Record>> ReadAll(const Transaction& transaction, const std::string& prefix,
@@ -198,7 +203,9 @@ Result<std::vector<Record>> ReadAll(const Transaction& transaction, const std::s
   auto read = transaction.ForEach(prefix, [&](const store::KeyValue& pair) {
     const auto envelope = store::Open(pair.value);
     auto record = envelope ? decode(envelope->body) : tl::unexpected(envelope.error());
-    if (!record) bad = tl::unexpected(record.error());
+    if (!record)
+      bad = Fail(Code::kFatal,
+                 store::Describe(pair.key) + " is damaged: " + record.error().message + kDamaged);
     if (record) out.push_back(std::move(*record));
     return bad.has_value();
   });
@@ -213,9 +220,14 @@ Result<void> ReadOldest(const Transaction& transaction, QueueView* view) {
   if (!first) return tl::unexpected(first.error());
   if (!*first || !(**first).key.starts_with(prefix)) return {};
   const auto envelope = store::Open((**first).value);
-  if (!envelope) return tl::unexpected(envelope.error());
-  const auto head = store::DecodeChunkHead(envelope->body);
-  if (!head) return tl::unexpected(head.error());
+  const auto head =
+      envelope ? store::DecodeChunkHead(envelope->body) : tl::unexpected<Error>(envelope.error());
+  if (!head) {
+    // All the rest can be told.
+    view->damage =
+        store::Describe((**first).key) + " are damaged: " + head.error().message + kDamaged;
+    return {};
+  }
   view->oldest_ns = head->appended_ns;
   view->bytes = view->record.bytes_before - std::min(view->record.bytes_before, head->bytes_before);
   return {};
@@ -287,9 +299,8 @@ Json SinksJson(const QueueView& view) {
 Json LettersJson(const QueueView& view) {
   Json out = Json::array();
   for (const store::LetterCounts& counts : view.letters) {
-    const uint64_t gone = counts.replayed + counts.dropped;
     out.push_back({{"sink", counts.sink},
-                   {"kept", counts.buried - std::min(counts.buried, gone)},
+                   {"kept", counts.kept()},
                    {"buried", counts.buried},
                    {"replayed", counts.replayed},
                    {"dropped", counts.dropped}});
@@ -305,7 +316,7 @@ Json QueueJson(const QueueView& view, const config::Config* config) {
               {"storage", record.disk ? "disk" : "memory"},
               {"configured", config == nullptr ? Json() : Json(source != nullptr)},
               {"events", record.disk ? Json(record.end - record.begin) : Json()},
-              {"bytes", record.disk ? Json(view.bytes) : Json()},
+              {"bytes", record.disk && view.damage.empty() ? Json(view.bytes) : Json()},
               {"max_events", bounded ? Json(source->queue.max_events) : Json()},
               {"max_bytes", bounded ? Json(source->queue.max_bytes) : Json()},
               {"when_full", bounded ? Json(WhenFullName(source->queue.when_full)) : Json()},
@@ -315,6 +326,7 @@ Json QueueJson(const QueueView& view, const config::Config* config) {
               {"dropped_newest", record.dropped_newest}};
   out["sinks"] = SinksJson(view);
   out["dead_letters"] = LettersJson(view);
+  out["damage"] = view.damage.empty() ? Json() : Json(view.damage);
   out["number"] = record.queue;
   out["id"] = Hex(record.id);
   return out;
@@ -401,7 +413,7 @@ class EventReader {
 
   tl::unexpected<Error> Damaged(const Error& error) const {
     return Fail(Code::kFatal, "queue " + queue_.name + " at offset " + std::to_string(next_) +
-                                  ": " + error.message + "; see penstock queue verify");
+                                  ": " + error.message + kDamaged);
   }
 
   void Write(const event::Block* block, std::string* out) {
@@ -548,8 +560,7 @@ class Forgetting {
     for (const Route& route : routes_) events_ += route.given_up;
     // Events that no sink was ever to have.
     if (view->cursors.empty()) events_ = record_.end - record_.begin;
-    for (const store::LetterCounts& c : view->letters)
-      letters_ += c.buried - std::min(c.buried, c.replayed + c.dropped);
+    for (const store::LetterCounts& c : view->letters) letters_ += c.kept();
     return {};
   }
 

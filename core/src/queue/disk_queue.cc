@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "queue/charged_block.h"
+#include "store/catalog.h"
 
 namespace penstock::queue {
 namespace {
@@ -102,7 +103,7 @@ Result<void> DiskQueue::Recover() {
     const auto oldest = HeadOf(**first), newest = HeadOf(**last);
     if (!oldest) return tl::unexpected(oldest.error());
     if (!newest) return tl::unexpected(newest.error());
-    begin_ = std::max(begin_, oldest->first);
+    // begin_ stays: what is missing between it and the oldest chunk is lost.
     end_ = std::max(end_, newest->first + newest->count);
     bytes_floor_ = oldest->bytes_before;
     bytes_end_ = newest->bytes_before + newest->bytes;
@@ -548,23 +549,32 @@ store::CursorRecord DiskQueue::RecordOf(Mark* mark) {
   return record;
 }
 
-Result<void> DiskQueue::Write(Transaction& transaction, Part part) {
+Result<void> DiskQueue::Write(Transaction& transaction, uint64_t* room) {
   std::vector<Entry> entries;
   store::QueueRecord record;
   {
     std::lock_guard lock(mutex_);
     writing_ = Writing{};
-    const bool all = part == Part::kAll;
-    writing_.stored = all ? end_ : stored_;
-    writing_.bytes_stored = all ? bytes_end_ : bytes_stored_;
+    writing_.stored = stored_;
+    writing_.bytes_stored = bytes_stored_;
+    auto entry = Find(stored_);
+    for (; entry != entries_.cend() && entry->bytes <= *room; ++entry) {
+      *room -= entry->bytes;
+      entries.push_back(*entry);
+      writing_.stored = entry->block->end_offset();
+      writing_.bytes_stored = entry->bytes_before + entry->bytes;
+    }
+    if (entry == entries_.cend()) writing_.stored = end_, writing_.bytes_stored = bytes_end_;
     uint64_t settled = stored_;
     writing_.bytes_floor = bytes_floor_;
     writing_.dropped_newest = dropped_newest_;
-    if (all) entries.assign(Find(stored_), entries_.cend());
     for (auto& [id, mark] : marks_) {
       // A cursor goes with its letters or not at all.
-      const bool take = mark.changed() && (all || mark.letters.empty());
+      const uint64_t bytes =
+          mark.letters.empty() ? 0 : StoredLetters::BytesOf(mark.letters, mark.record.sink);
+      const bool take = mark.changed() && bytes <= *room;
       if (take) {
+        *room -= bytes;
         writing_.changes[id] = mark.changes;
         settled = std::min(settled,
                            writing_.cursors.emplace(id, RecordOf(&mark)).first->second.committed);
@@ -588,6 +598,7 @@ Result<void> DiskQueue::Write(Transaction& transaction, Part part) {
     if (!put) return put;
   }
   if (auto deleted = DeleteChunks(transaction); !deleted) return deleted;
+  if (auto deleted = DeleteHoles(transaction); !deleted) return deleted;
   record.begin = writing_.begin;
   record.end = writing_.stored;
   record.bytes_before = writing_.bytes_stored;
@@ -631,6 +642,24 @@ Result<void> DiskQueue::WriteChunks(Transaction& transaction,
     writer.Finish();
     head.first += head.count;
     head.bytes_before += head.bytes;
+  }
+  return {};
+}
+
+Result<void> DiskQueue::DeleteHoles(Transaction& transaction) {
+  std::vector<std::string> keys;
+  auto read = transaction.ForEach(
+      store::KeyPrefix(Kind::kHole, record_.queue), [&](const store::KeyValue& pair) {
+        const auto envelope = store::Open(pair.value);
+        const auto hole =
+            envelope ? store::DecodeHole(envelope->body) : tl::unexpected(envelope.error());
+        if (!hole) return true;  // for verify to tell
+        if (hole->end <= writing_.begin) keys.emplace_back(pair.key);
+        return hole->end <= writing_.begin;
+      });
+  if (!read) return read;
+  for (const std::string& key : keys) {
+    if (auto deleted = transaction.Delete(key); !deleted) return tl::unexpected(deleted.error());
   }
   return {};
 }

@@ -127,11 +127,13 @@ class DiskQueue final : public Queue, private store::Member {
   TimePoint ToTime(int64_t appended_ns) const;
 
   // ---- committing: the store's thread
-  Result<void> Write(store::Transaction& transaction, Part part) override;
+  Result<void> Write(store::Transaction& transaction, uint64_t* room) override;
   void Committed() override;
   Result<void> WriteChunks(store::Transaction& transaction,
                            const std::vector<Entry>& entries) const;
   Result<void> DeleteChunks(store::Transaction& transaction);
+  // What a repair said is lost, once nobody would come there any more.
+  Result<void> DeleteHoles(store::Transaction& transaction);
   // The mark's record as it is to be written.
   static store::CursorRecord RecordOf(Mark* mark);
 

@@ -126,7 +126,7 @@ void ReplayQueue::Release(ReaderId, Progress progress) {
   store_->Changed(this, store::Store::Urgency::kSoon);
 }
 
-Result<void> ReplayQueue::Write(Transaction& transaction, Part) {
+Result<void> ReplayQueue::Write(Transaction& transaction, uint64_t* /*room*/) {
   std::deque<Identity> row;
   std::map<uint64_t, Letter> again;
   uint64_t begin = 0;

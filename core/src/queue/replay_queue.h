@@ -55,7 +55,7 @@ class ReplayQueue final : public Queue, public DeadLetters, private store::Membe
     uint64_t queue_id, offset;
     auto operator<=>(const Identity&) const = default;
   };
-  Result<void> Write(store::Transaction& transaction, Part part) override;
+  Result<void> Write(store::Transaction& transaction, uint64_t* room) override;
   void Committed() override;
   // The letter as it lies in the store; nullopt: it was dropped meanwhile.
   Result<std::optional<store::LetterRecord>> Find(const store::Transaction& transaction,

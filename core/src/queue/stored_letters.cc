@@ -58,7 +58,7 @@ LetterRecord StoredLetters::ToRecord(const Letter& letter, const std::string& si
 
 namespace {
 
-uint64_t BytesOf(const Letter& letter, const std::string& sink) {
+uint64_t BytesOfOne(const Letter& letter, const std::string& sink) {
   LetterRecord record;
   record.sink = sink;
   record.id = letter.id;
@@ -68,8 +68,14 @@ uint64_t BytesOf(const Letter& letter, const std::string& sink) {
 
 }  // namespace
 
+uint64_t StoredLetters::BytesOf(const std::vector<Letter>& letters, const std::string& sink) {
+  uint64_t bytes = 0;
+  for (const Letter& letter : letters) bytes += BytesOfOne(letter, sink);
+  return bytes;
+}
+
 DeadLetters::Room StoredLetters::Reserve(const Letter& letter, const std::string& sink) {
-  const uint64_t bytes = BytesOf(letter, sink);
+  const uint64_t bytes = BytesOfOne(letter, sink);
   std::lock_guard lock(mutex_);
   const uint64_t events = kept_.events + reserved_.events;
   const bool fits = events == 0 || (events < limits_.max_events &&
@@ -94,7 +100,7 @@ Result<void> StoredLetters::Put(Transaction& transaction, const std::string& sin
   for (const Letter& letter : letters) {
     if (auto put = store::PutLetter(transaction, ToRecord(letter, sink)); !put) return put;
     ++change->events;
-    change->bytes += BytesOf(letter, sink);
+    change->bytes += BytesOfOne(letter, sink);
   }
   return limits_.drop_oldest ? MakeRoom(transaction, change) : Result<void>();
 }
@@ -141,14 +147,18 @@ void StoredLetters::Removed(uint64_t events, uint64_t bytes) {
   kept_.bytes -= std::min(bytes, kept_.bytes);
 }
 
-Result<void> StoredLetters::Write(Transaction& transaction, Part part) {
+Result<void> StoredLetters::Write(Transaction& transaction, uint64_t* room) {
   std::vector<Waiting> waiting;
   {
     std::lock_guard lock(mutex_);
     writing_ = 0;
     change_ = {};
-    if (part != Part::kAll) return {};
-    waiting = waiting_;
+    for (const Waiting& w : waiting_) {
+      const uint64_t bytes = BytesOf(w.letters, w.sink);
+      if (bytes > *room) break;
+      *room -= bytes;
+      waiting.push_back(w);
+    }
   }
   Change change;
   for (const Waiting& w : waiting) {

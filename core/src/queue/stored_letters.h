@@ -31,6 +31,8 @@ class StoredLetters final : public DeadLetters, private store::Member {
             std::function<void()> stored) override;
 
   // ---- for a queue that writes its letters in its own transaction
+  // What they take in the store.
+  static uint64_t BytesOf(const std::vector<Letter>& letters, const std::string& sink);
   struct Change {
     uint64_t events = 0, bytes = 0;                  // written
     uint64_t removed_events = 0, removed_bytes = 0;  // to make room
@@ -57,7 +59,7 @@ class StoredLetters final : public DeadLetters, private store::Member {
     std::function<void()> stored;
   };
   StoredLetters(store::Store* store, uint32_t queue, const Limits& limits, const Clock* clock);
-  Result<void> Write(store::Transaction& transaction, Part part) override;
+  Result<void> Write(store::Transaction& transaction, uint64_t* room) override;
   void Committed() override;
   store::LetterRecord ToRecord(const Letter& letter, const std::string& sink) const;
   Result<void> MakeRoom(store::Transaction& transaction, Change* change) const;

@@ -150,6 +150,12 @@ std::string Describe(const KeyRange& keys) {
 
 // ---- queues
 
+uint64_t Catalog::Queue::all_letters() const {
+  uint64_t out = 0;
+  for (const auto& [sink, n] : letters) out += n;
+  return out;
+}
+
 uint64_t Catalog::Queue::end() const {
   uint64_t out = record ? record->end : 0;
   for (const Run& run : runs) out = std::max(out, run.end);
@@ -208,7 +214,9 @@ void Catalog::Add(const Value& value) {
     queues_[cursor->queue].cursors.push_back(*cursor);
   if (const auto* head = std::get_if<ChunkHead>(&value.record)) AddChunk(*head);
   if (const auto* letter = std::get_if<LetterRecord>(&value.record))
-    ++queues_[letter->queue].letters;
+    ++queues_[letter->queue].letters[letter->sink];
+  if (const auto* counts = std::get_if<LetterCounts>(&value.record))
+    queues_[counts->queue].letter_counts[counts->sink] = *counts;
   if (const auto* hole = std::get_if<HoleRecord>(&value.record))
     queues_[hole->queue].holes.push_back(*hole);
 }
@@ -240,8 +248,21 @@ void Catalog::Judge(Report* report) const {
     report->Damage("the store's format record is missing: it is not known what store this is");
   for (const auto& [number, queue] : queues_) {
     // A hole may outlive the queue that it was in.
-    if (queue.record || queue.chunks + queue.letters > 0 || !queue.cursors.empty())
+    if (queue.record || queue.chunks + queue.all_letters() > 0 || !queue.cursors.empty())
       JudgeQueue(number, queue, report);
+  }
+}
+
+void Catalog::JudgeLetters(const std::string& in, const Queue& queue, Report* report) {
+  std::map<std::string, uint64_t> kept;
+  for (const auto& [sink, counts] : queue.letter_counts) kept[sink] = counts.kept();
+  for (const auto& [sink, n] : queue.letters) kept.emplace(sink, 0);
+  for (const auto& [sink, n] : kept) {
+    const auto there = queue.letters.find(sink);
+    const uint64_t found = there == queue.letters.end() ? 0 : there->second;
+    if (found == n) continue;
+    report->Damage(in + "of sink \"" + Printable(sink) + "\" " + std::to_string(n) +
+                   " dead letters were kept, and " + std::to_string(found) + " are there");
   }
 }
 
@@ -249,7 +270,8 @@ void Catalog::JudgeQueue(uint32_t number, const Queue& queue, Report* report) co
   const std::string name = NameOf(number);
   const std::string in = "queue " + name + ": ";
   QueueSummary summary{
-      number, name, queue.needed(), queue.end(), queue.chunks, queue.events, queue.letters, {}, {}};
+      number, name, queue.needed(), queue.end(), queue.chunks, queue.events, queue.all_letters(),
+      {},     {}};
   if (!queue.record) {
     report->Damage(in + "its record is lost, and with it its name; it has " +
                    std::to_string(queue.events) + " events up to offset " +
@@ -282,6 +304,7 @@ void Catalog::JudgeQueue(uint32_t number, const Queue& queue, Report* report) co
     if (queue.record && hole.queue_id == queue.record->id && first < hole.end)
       summary.holes.push_back({number, name, first, hole.end});
   }
+  JudgeLetters(in, queue, report);
   const auto missing = queue.Missing(true);
   if (!missing.empty()) {
     Finding finding;

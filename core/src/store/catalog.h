@@ -57,8 +57,12 @@ class Catalog {
     std::vector<Run> runs;
     std::vector<HoleRecord> holes;
     uint64_t chunks = 0;
-    uint64_t letters = 0;
     uint64_t events = 0;
+    // By sink: how many dead letters there are, and what is said of them.
+    std::map<std::string, uint64_t> letters;
+    std::map<std::string, LetterCounts> letter_counts;
+
+    uint64_t all_letters() const;
 
     uint64_t end() const;     // the next offset
     uint64_t needed() const;  // the oldest offset that a sink still needs
@@ -80,6 +84,7 @@ class Catalog {
  private:
   void AddChunk(const ChunkHead& head);
   void JudgeQueue(uint32_t number, const Queue& queue, Report* report) const;
+  static void JudgeLetters(const std::string& in, const Queue& queue, Report* report);
 
   std::optional<FormatRecord> format_;
   std::map<uint32_t, Queue> queues_;

@@ -39,8 +39,8 @@ struct ChildLimits {
 };
 
 // Runs a program, whose arguments make it call CheckMain or RepairMain, and waits for its report. A
-// signal that ended it, and having been silent for too long, are findings. Blocks; the child is
-// gone when it returns.
+// crash of it, and having been silent for too long, are findings. A signal from outside (SIGKILL
+// when memory runs out) is the error kRetry. Blocks; the child is gone when it returns.
 Result<Report> CheckInChild(const std::string& executable,
                             const std::vector<std::string>& arguments,
                             const ChildLimits& limits = {});

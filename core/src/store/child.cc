@@ -134,6 +134,14 @@ Ended Collect(int from, const ChildLimits& limits, std::string* out) {
   }
 }
 
+// A signal that a program brings upon itself. Any other one came from somebody else, and says
+// nothing about what was checked.
+bool OwnFault(int signal_number) {
+  for (const int own : {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP})
+    if (signal_number == own) return true;
+  return false;
+}
+
 Report Dead(const std::string& how) {
   Report out;
   out.Damage(how + "; the store is damaged in a way that could not be named, or the machine is");
@@ -166,8 +174,16 @@ Result<Report> CheckInChild(const std::string& executable,
                 " ms and was ended");
   if (ended == Ended::kTooMuch) return Dead("the check said more than it should and was ended");
   const int status = child.Wait();
-  if (WIFSIGNALED(status))
-    return Dead(std::string("the check was ended by a signal: ") + strsignal(WTERMSIG(status)));
+  if (WIFSIGNALED(status)) {
+    const std::string how =
+        std::string("the check was ended by a signal: ") + strsignal(WTERMSIG(status));
+    if (OwnFault(WTERMSIG(status))) return Dead(how);
+    return Fail(Code::kRetry,
+                how +
+                    ", which came from outside (the kernel sends it when memory runs out, see its "
+                    "log). Nothing was found out about the store, and nothing in it was changed: "
+                    "try again");
+  }
   if (!output.empty() && output.back() == '\n') output.pop_back();
   if (output.starts_with(kReport)) return ReportFromJson(output.substr(sizeof kReport - 1));
   if (output.starts_with(kError)) return Fail(Code::kFatal, output.substr(sizeof kError - 1));

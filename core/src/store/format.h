@@ -134,6 +134,11 @@ struct LetterCounts {
   uint64_t buried = 0;    // ever
   uint64_t replayed = 0;  // delivered after all
   uint64_t dropped = 0;   // by hand, or to make room
+
+  uint64_t kept() const {
+    const uint64_t gone = replayed + dropped;
+    return buried - (gone < buried ? gone : buried);
+  }
 };
 
 std::string Encode(const FormatRecord&, uint64_t commit);

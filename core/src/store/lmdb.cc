@@ -1,5 +1,8 @@
 #include "store/lmdb.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -32,9 +35,28 @@ class Cursor {
 }  // namespace
 
 Error LmdbError(int code, const std::string& what) {
-  const bool no_room = code == MDB_MAP_FULL || code == ENOSPC || code == EDQUOT || code == EROFS;
+  const bool no_room = code == MDB_MAP_FULL || code == ENOSPC || code == EDQUOT;
   return {no_room ? Code::kRetry : Code::kFatal, what + ": " + mdb_strerror(code)};
 }
+
+namespace {
+
+// LMDB's lock file is mapped. A part of it that the disk has no room for would end the process by
+// SIGBUS when it is first touched, so that it is set aside before.
+Result<void> AllocateLockFile(const std::string& directory, unsigned max_readers) {
+  constexpr off_t kPage = 4096, kPerReader = 64;
+  const std::string path = directory + "/lock.mdb";
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+  if (fd < 0) return tl::unexpected(LmdbError(errno, "opening " + path));
+  const off_t size = ((off_t{max_readers} + 2) * kPerReader / kPage + 2) * kPage;
+  int code = fallocate(fd, 0, 0, size) == 0 ? 0 : errno;
+  if (code == EOPNOTSUPP || code == ENOSYS) code = 0;
+  close(fd);
+  if (code != 0) return tl::unexpected(LmdbError(code, "setting room aside for " + path));
+  return {};
+}
+
+}  // namespace
 
 Environment::~Environment() { Close(); }
 
@@ -45,6 +67,7 @@ void Environment::Close() {
 
 Result<void> Environment::Open(const std::string& directory, uint64_t map_bytes,
                                unsigned max_readers) {
+  if (auto allocated = AllocateLockFile(directory, max_readers); !allocated) return allocated;
   int code = mdb_env_create(&env_);
   if (code == 0) code = mdb_env_set_mapsize(env_, map_bytes);
   if (code == 0) code = mdb_env_set_maxreaders(env_, max_readers);

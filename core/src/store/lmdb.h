@@ -14,7 +14,9 @@
 namespace penstock::store {
 
 // LMDB's return code, or errno, in words. Code::kRetry: there was no room (the map or the disk is
-// full), and nothing was changed; anything else is kFatal.
+// full), and nothing was changed; anything else is kFatal. That goes for a file system that has
+// become read-only, too: with a file of it open that happens after its own errors only, and it does
+// not get well as long as the file is open.
 Error LmdbError(int code, const std::string& what);
 
 class Environment {

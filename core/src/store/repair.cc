@@ -176,7 +176,8 @@ class Repairer : public TreeVisitor {
     std::map<std::string, CursorRecord> cursors;
     std::vector<Place> chunks;
     uint64_t newest_id_commit = 0, newest_id = 0;  // of the latest chunk or letter
-    bool letters = false;
+    std::map<std::string, uint64_t> letters;       // by sink
+    std::map<std::string, LetterCounts> letter_counts;
   };
 
   State LookAt(const MetaPage& meta);
@@ -200,6 +201,7 @@ class Repairer : public TreeVisitor {
   void DropOverlaps(Queue* queue);
   void SettleCursors(uint32_t number, Queue* queue);
   void SettleEnd(Queue* queue);
+  void SettleLetters(uint32_t number, Queue* queue);
   void SettleFormat();
   void Restamp();
   void SealIt();
@@ -418,10 +420,12 @@ void Repairer::LoadQueues() {
       }
       if (const auto* letter = std::get_if<LetterRecord>(&value->record)) {
         Queue& queue = queues_[letter->queue];
-        queue.letters = true;
+        ++queue.letters[letter->sink];
         if (commit > queue.newest_id_commit)
           queue.newest_id_commit = commit, queue.newest_id = letter->queue_id;
       }
+      if (const auto* counts = std::get_if<LetterCounts>(&value->record))
+        queues_[counts->queue].letter_counts[counts->sink] = *counts;
     }
     from = batch->back().first + '\0';
   }
@@ -437,7 +441,7 @@ void Repairer::NameTheNameless() {
       ++at;
       continue;
     }
-    if (queue.chunks.empty() && !queue.letters) {
+    if (queue.chunks.empty() && queue.letters.empty()) {
       for (const auto& [sink, cursor] : queue.cursors)
         Keep(writer_.Delete(CursorKey(number, sink)));
       Change("queue #" + std::to_string(number) + ": its record is lost and it has no events");
@@ -535,6 +539,22 @@ void Repairer::SettleEnd(Queue* queue) {
   if (seen != seen_end_.end()) record.end = std::max(record.end, seen->second);
 }
 
+// The letters that are there are right; their counts follow.
+void Repairer::SettleLetters(uint32_t number, Queue* queue) {
+  for (const auto& [sink, n] : queue->letters)
+    queue->letter_counts.emplace(sink, LetterCounts{number, sink, 0, 0, 0});
+  for (auto& [sink, counts] : queue->letter_counts) {
+    const auto there = queue->letters.find(sink);
+    const uint64_t found = there == queue->letters.end() ? 0 : there->second;
+    if (counts.kept() == found) continue;
+    Change("queue " + queue->record->name + ": of sink \"" + sink + "\" " +
+           std::to_string(counts.kept()) + " dead letters were kept, and " + std::to_string(found) +
+           " are there");
+    counts.buried = counts.replayed + counts.dropped + found;
+    Keep(writer_.Put(LetterCountsKey(number, sink), Encode(counts, 1)));
+  }
+}
+
 void Repairer::SettleQueue(uint32_t number, Queue* queue) {
   const uint64_t id = queue->record->id;
   DropChunks(queue, [id](const Place& chunk) { return chunk.head.queue_id != id; });
@@ -546,6 +566,7 @@ void Repairer::SettleQueue(uint32_t number, Queue* queue) {
   }
   SettleCursors(number, queue);
   SettleEnd(queue);
+  SettleLetters(number, queue);
   uint64_t needed = queue->cursors.empty() ? queue->record->begin : queue->record->end;
   for (const auto& [sink, cursor] : queue->cursors) needed = std::min(needed, cursor.committed);
   needed = std::max(needed, queue->record->begin);

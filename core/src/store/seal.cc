@@ -23,7 +23,8 @@ constexpr size_t kChecked = sizeof(Image) - sizeof(uint64_t);
 std::string PathIn(const std::string& directory) { return directory + "/seal"; }
 
 tl::unexpected<Error> SystemError(const std::string& what) {
-  return Fail(Code::kFatal, what + ": " + std::strerror(errno));
+  const bool no_room = errno == ENOSPC || errno == EDQUOT;
+  return Fail(no_room ? Code::kRetry : Code::kFatal, what + ": " + std::strerror(errno));
 }
 
 }  // namespace

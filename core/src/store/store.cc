@@ -12,15 +12,16 @@
 #include <cstring>
 #include <filesystem>
 
-#include "platform/log.h"
-
 namespace penstock::store {
 namespace {
 
 constexpr char kMe[] = "store";
 // Changes that only a crash would show wait so long for company.
 constexpr Nanoseconds kSoon = std::chrono::milliseconds(100);
-constexpr Nanoseconds kRetryInterval = std::chrono::seconds(1);
+// Without room the next try comes after the first, then twice as late each time, up to the second:
+// what one try's commit freed may be used by the next but one.
+constexpr Nanoseconds kFirstRetry = std::chrono::milliseconds(10);
+constexpr Nanoseconds kLastRetry = std::chrono::seconds(1);
 // Room for commits that write no events: LMDB copies each page that it changes, also to delete.
 constexpr uint64_t kHeadroom = 1 << 20;
 constexpr uint64_t kAllocateStep = 1 << 20;
@@ -52,6 +53,19 @@ Result<void> SyncDirectory(const std::filesystem::path& path) {
   return {};
 }
 
+// Whether the disk, not the configuration, is what is wrong: that may get well without anybody
+// changing a file, so that the service manager shall try again.
+Code CodeOf(int error) {
+  return error == EROFS || error == EIO || error == ENOSPC || error == EDQUOT ? Code::kFatal
+                                                                              : Code::kConfig;
+}
+
+std::string HintOf(int error) {
+  if (error == EROFS || error == EIO)
+    return "; the file system may have had an error: see the kernel's log, check and mount it";
+  return error == ENOSPC || error == EDQUOT ? "; free some disk space there" : "";
+}
+
 }  // namespace
 
 // ---- Lock
@@ -60,13 +74,16 @@ Result<Lock> Lock::Take(const std::string& directory) {
   const std::string parent = directory.substr(0, directory.rfind('/'));
   if (!parent.empty()) mkdir(parent.c_str(), 0750);  // the next line tells if that failed
   if (mkdir(directory.c_str(), 0750) != 0 && errno != EEXIST) {
-    return Fail(Code::kConfig,
-                SystemText("cannot make the store's directory " + directory) +
-                    "; gateway.state_dir must be a directory of the user that the gateway runs as");
+    const Code code = CodeOf(errno);
+    const std::string hint =
+        code == Code::kConfig
+            ? "; gateway.state_dir must be a directory of the user that the gateway runs as"
+            : HintOf(errno);
+    return Fail(code, SystemText("cannot make the store's directory " + directory) + hint);
   }
   const std::string path = directory + "/lock";
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-  if (fd < 0) return Fail(Code::kConfig, SystemText("cannot open " + path));
+  if (fd < 0) return Fail(CodeOf(errno), SystemText("cannot open " + path) + HintOf(errno));
   Lock lock(directory, fd);
   char holder[32] = {};
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
@@ -127,7 +144,11 @@ Result<void> Store::OpenFiles() {
   allocated_ = size;
   if (auto read = ReadFormat(); !read)
     return tl::unexpected(std::move(read.error()).Prefixed("the store in " + directory()));
-  if (auto allocated = Allocate(0); !allocated) return allocated;
+  // What is stored is delivered also without room for more.
+  if (auto allocated = Allocate(0); !allocated) {
+    if (allocated.error().code != Code::kRetry) return allocated;
+    SetState(StoreState::Kind::kNoRoom, allocated.error().message);
+  }
   // From here on the seal says that the store was not closed.
   auto sealed = seal_.Write({format_.store_id, environment_.last_commit(), false}, true);
   return sealed ? SyncDirectory(directory()) : sealed;
@@ -139,8 +160,10 @@ Result<void> Store::MakeFiles() {
   std::filesystem::remove_all(fresh, failed);
   // A seal without its database is what is left of one that somebody took away.
   std::filesystem::remove(directory() + "/seal", failed);
-  if (!std::filesystem::create_directory(fresh, failed))
-    return Fail(Code::kConfig, "cannot make " + fresh + ": " + failed.message());
+  if (!std::filesystem::create_directory(fresh, failed)) {
+    return Fail(CodeOf(failed.value()),
+                "cannot make " + fresh + ": " + failed.message() + HintOf(failed.value()));
+  }
   {
     Environment environment;
     if (auto opened = environment.Open(fresh, 1 << 20, 1); !opened) return opened;
@@ -326,14 +349,15 @@ bool Store::Flush(TimePoint deadline) {
   lock.unlock();
   signal_.Notify();
   lock.lock();
-  while (rounds_ended_ < target && state_.kind != StoreState::Kind::kFailed) {
+  const auto done = [&] { return rounds_ended_ >= target && last_round_good_; };
+  while (!done() && state_.kind != StoreState::Kind::kFailed) {
     if (deadline == TimePoint::max()) {
       ended_.wait(lock);
     } else if (ended_.wait_until(lock, deadline) == std::cv_status::timeout) {
-      return rounds_ended_ >= target && last_round_good_;
+      break;
     }
   }
-  return last_round_good_ && state_.kind != StoreState::Kind::kFailed;
+  return done() && state_.kind != StoreState::Kind::kFailed;
 }
 
 // ---- committing
@@ -349,11 +373,13 @@ void Store::CommitDirty() {
     flush_ = false;
     ++rounds_begun_;
   }
-  auto done = CommitTogether(dirty, Member::Part::kAll);
+  auto done = CommitAll(dirty);
   const bool no_room = !done && done.error().code == Code::kRetry;
+  uint64_t taken = 0;
   if (no_room) {
-    const auto rest = CommitTogether(dirty, Member::Part::kWithoutEvents);
-    if (!rest && rest.error().code != Code::kRetry) done = rest;
+    const auto some = CommitWhatFits(dirty);
+    taken = some.value_or(0);
+    if (!some && some.error().code != Code::kRetry) done = tl::unexpected(some.error());
   }
   if (done) {
     SetState(StoreState::Kind::kGood, "");
@@ -366,7 +392,9 @@ void Store::CommitDirty() {
     std::lock_guard lock(mutex_);
     ++rounds_ended_;
     last_round_good_ = done.has_value();
-    retry_at_ = no_room ? clock_->Now() + kRetryInterval : TimePoint{};
+    retry_delay_ =
+        !no_room || taken > 0 ? kFirstRetry : std::clamp(2 * retry_delay_, kFirstRetry, kLastRetry);
+    retry_at_ = no_room ? clock_->Now() + retry_delay_ : TimePoint{};
     if (no_room) {
       for (const Dirty& d : dirty) {
         const bool again = std::any_of(dirty_.begin(), dirty_.end(),
@@ -379,15 +407,30 @@ void Store::CommitDirty() {
   ended_.notify_all();
 }
 
-Result<void> Store::CommitTogether(const std::vector<Dirty>& dirty, Member::Part part) {
-  if (part == Member::Part::kAll) {
-    uint64_t bytes = 0;
-    for (const Dirty& d : dirty) bytes += d.bytes;
-    if (auto allocated = Allocate(bytes); !allocated) return allocated;
+Result<void> Store::CommitAll(const std::vector<Dirty>& dirty) {
+  uint64_t bytes = 0;
+  for (const Dirty& d : dirty) bytes += d.bytes;
+  if (auto allocated = Allocate(bytes); !allocated) return allocated;
+  uint64_t room = UINT64_MAX;
+  return CommitTogether(dirty, &room);
+}
+
+Result<uint64_t> Store::CommitWhatFits(const std::vector<Dirty>& dirty) {
+  const uint64_t free = FreeBytes();
+  for (uint64_t most = free > kHeadroom ? (free - kHeadroom) / 2 : 0;; most /= 2) {
+    if (most < kChunkBytes) most = 0;
+    uint64_t room = most;
+    const auto done = CommitTogether(dirty, &room);
+    if (done) return most - room;
+    // Free pages that do not lie together are of no use to a value of several pages.
+    if (most == 0 || done.error().code != Code::kRetry) return tl::unexpected(done.error());
   }
+}
+
+Result<void> Store::CommitTogether(const std::vector<Dirty>& dirty, uint64_t* room) {
   auto done = Transact([&](Transaction& transaction) -> Result<void> {
     for (const Dirty& d : dirty) {
-      if (auto written = d.member->Write(transaction, part); !written) return written;
+      if (auto written = d.member->Write(transaction, room); !written) return written;
     }
     return {};
   });
@@ -411,10 +454,16 @@ Result<void> Store::Transact(const std::function<Result<void>(Transaction&)>& f)
   if (auto begun = transaction.Begin(environment_, Transaction::Mode::kWrite); !begun) return begun;
   if (auto written = f(transaction); !written) return written;
   const uint64_t number = transaction.number();
-  if (auto committed = transaction.Commit(); !committed) return committed;
-  // The seal is one more guard, so that a fault of it is no fault of the commit.
-  if (const auto sealed = seal_.Write({format_.store_id, number, false}, false); !sealed)
-    log::Warn(kMe, sealed.error().message);
+  if (auto committed = transaction.Commit(); !committed) {
+    // LMDB calls it an I/O error, too, when the disk had room for a part of a write only.
+    return committed.error().code == Code::kFatal && DiskIsFull() ? NoRoom() : committed;
+  }
+  const auto sealed = seal_.Write({format_.store_id, number, false}, false);
+  // The disk fails: nobody shall rely on it, though this commit is there.
+  if (!sealed && sealed.error().code == Code::kFatal) return sealed;
+  // The seal is one more guard, so that without room for it the commit is as good.
+  if (!sealed && seal_good_) log::Warn(kMe, sealed.error().message);
+  seal_good_ = sealed.has_value();
   std::lock_guard lock(mutex_);
   ++stats_.commits;
   stats_.last_commit = clock_->Now() - began;
@@ -439,18 +488,33 @@ Result<void> Store::Allocate(uint64_t bytes) {
       return {};
     }
     if (errno == EOPNOTSUPP || errno == ENOSYS) return {};  // the commit itself will tell
-    if (errno != ENOSPC && errno != EDQUOT && errno != EFBIG && errno != EROFS)
+    if (errno != ENOSPC && errno != EDQUOT && errno != EFBIG)
       return Fail(Code::kFatal, SystemText("setting disk space aside in " + directory()));
   }
-  if (FreeBytes() >= needed) return {};
-  return Fail(Code::kRetry, SystemText("no room for more events in " + directory()) +
+  // Free pages may lie too far apart for the values: then the commit tells.
+  return FreeBytes() >= needed ? Result<void>() : NoRoom();
+}
+
+Result<void> Store::NoRoom() const {
+  return Fail(Code::kRetry, "no room for more events in " + directory() + ": " +
+                                std::strerror(ENOSPC) +
                                 "; free some disk space there, or let the sinks catch up");
+}
+
+bool Store::DiskIsFull() const {
+  const int fd = environment_.fd();
+  struct stat file {};
+  return fstat(fd, &file) == 0 &&
+         fallocate(fd, FALLOC_FL_KEEP_SIZE, file.st_size, kAllocateStep) != 0 &&
+         (errno == ENOSPC || errno == EDQUOT);
 }
 
 uint64_t Store::FreeBytes() const {
   Transaction transaction;
   if (!transaction.Begin(environment_, Transaction::Mode::kRead)) return 0;
-  return transaction.FreePages() * environment_.page_bytes();
+  const uint64_t used = environment_.used_bytes();
+  const uint64_t end = std::min(allocated_, environment_.map_bytes());
+  return transaction.FreePages() * environment_.page_bytes() + (end > used ? end - used : 0);
 }
 
 void Store::SetState(StoreState::Kind kind, std::string reason) {
@@ -463,13 +527,20 @@ void Store::SetState(StoreState::Kind kind, std::string reason) {
   }
   switch (kind) {
     case StoreState::Kind::kGood:
-      log::Info(kMe, "there is room again");
+      if (no_room_told_) log::Info(kMe, "there is room again");
       break;
     case StoreState::Kind::kNoRoom:
-      log::Warn(kMe, reason + "; events that are not stored yet wait, and so do their sources");
+      no_room_told_ = no_room_log_.Allow(clock_->Now());
+      if (!no_room_told_) break;
+      log::Warn(kMe, reason + "; events that are not stored yet wait, and so do their sources" +
+                         no_room_log_.HeldBackNote());
       break;
     case StoreState::Kind::kFailed:
-      log::LogError(kMe, reason + "; nothing more is stored from here on");
+      log::LogError(kMe, reason +
+                             "; nothing more is stored from here on. What was stored before is "
+                             "kept: look into the kernel's log for errors of the disk under " +
+                             directory() +
+                             ", then start the gateway again, which checks the store first");
       break;
   }
   if (failed) ended_.notify_all();

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "platform/clock.h"
+#include "platform/log.h"
 #include "platform/result.h"
 #include "platform/signal.h"
 #include "store/format.h"
@@ -55,13 +56,10 @@ class Member {
   Member& operator=(const Member&) = delete;
   virtual ~Member() = default;
 
-  enum class Part {
-    kAll,
-    kWithoutEvents,  // there is no room for more events: only what frees room, or takes next to
-                     // none
-  };
-  // Puts what is to be committed into the transaction. The same may be asked for again.
-  virtual Result<void> Write(Transaction& transaction, Part part) = 0;
+  // Puts what is to be committed into the transaction. The same may be asked for again. room: bytes
+  // that events and dead letters may take, the oldest first, less what is taken here; the rest
+  // waits for another commit. What frees room or takes next to none is written in any case.
+  virtual Result<void> Write(Transaction& transaction, uint64_t* room) = 0;
   // What the last Write put is on the disk.
   virtual void Committed() = 0;
 };
@@ -116,8 +114,8 @@ class Store {
   // The member has something to write: events and bytes more than it said before. Any thread; may
   // be called with the member's locks held.
   void Changed(Member* member, Urgency urgency, uint64_t events = 0, uint64_t bytes = 0);
-  // Waits until all that was announced before is on the disk. false: the deadline came first, or
-  // there is no room, or the store has failed.
+  // Waits until all that was announced before is on the disk; without room, for room. false: the
+  // deadline came first, or the store has failed.
   bool Flush(TimePoint deadline);
   // Without a thread: one commit of everything announced.
   void CommitNow();
@@ -149,12 +147,17 @@ class Store {
   // When the next commit is due; max(): there is nothing to write. Under mutex_.
   TimePoint Due() const;
   void CommitDirty();
-  Result<void> CommitTogether(const std::vector<Dirty>& dirty, Member::Part part);
+  Result<void> CommitAll(const std::vector<Dirty>& dirty);
+  // What frees room, and so many events as find some; how many bytes of them.
+  Result<uint64_t> CommitWhatFits(const std::vector<Dirty>& dirty);
+  Result<void> CommitTogether(const std::vector<Dirty>& dirty, uint64_t* room);
   // Runs f in a write transaction, commits it, and notes the commit in the seal.
   Result<void> Transact(const std::function<Result<void>(Transaction&)>& f);
   // Has the disk set aside for so much more, and for the commits that free room later.
   Result<void> Allocate(uint64_t bytes);
-  uint64_t FreeBytes() const;  // in pages that may be used again
+  uint64_t FreeBytes() const;  // that are set aside, or in pages that may be used again
+  bool DiskIsFull() const;
+  Result<void> NoRoom() const;  // the error
   void SetState(StoreState::Kind kind, std::string reason);
 
   Lock lock_;
@@ -162,7 +165,10 @@ class Store {
   const Clock* const clock_;
   Environment environment_;
   SealFile seal_;
+  bool seal_good_ = true;  // its last write was
   FormatRecord format_;
+  log::Limiter no_room_log_{std::chrono::seconds(10)};
+  bool no_room_told_ = false;
   uint64_t allocated_ = 0;  // bytes of the file that the disk has set aside
   std::function<void()> on_failed_;
 
@@ -173,7 +179,8 @@ class Store {
   uint64_t waiting_events_ = 0, waiting_bytes_ = 0;
   TimePoint due_ = TimePoint::max();
   TimePoint retry_at_{};  // no commit before, because there was no room
-  bool flush_ = false;    // somebody waits for the next commit
+  Nanoseconds retry_delay_{0};
+  bool flush_ = false;  // somebody waits for the next commit
   uint64_t rounds_begun_ = 0, rounds_ended_ = 0;
   bool last_round_good_ = true;
   StoreState state_;

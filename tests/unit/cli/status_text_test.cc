@@ -20,7 +20,8 @@ Json Example() {
        "since": "2026-01-02T03:04:05Z", "seconds_in_state": 61.0, "received_per_second": 1234.5,
        "queue": {"storage": "memory", "when_full": "block", "events": 3, "max_events": 16384,
                  "bytes": 2048, "max_bytes": 33554432, "begin": 7, "end": 10,
-                 "dropped_newest": 0}}],
+                 "dropped_newest": 0},
+       "dead_letters": null}],
     "sinks": [
       {"name": "bus", "plugin": "kafka", "state": "connecting", "reason": "no\nbroker",
        "since": "2026-01-02T03:04:05Z", "seconds_in_state": 0.25}],
@@ -31,7 +32,8 @@ Json Example() {
                   "unknown": 0, "duplicates": 0, "duplicates_at_once": 0, "reordered": 0},
        "cursor": {"committed": 7, "next": 9}, "oldest_pending_seconds": 1.5,
        "delivered_per_second": 2.5,
-       "backoff": {"failures": 2, "reason": "no stream", "seconds_to_next_try": 0.3}}]})");
+       "backoff": {"failures": 2, "reason": "no stream", "seconds_to_next_try": 0.3},
+       "held": null}]})");
 }
 
 TEST(StatusText, IsTablesWithTheReasonsBelow) {
@@ -60,6 +62,28 @@ TEST(StatusText, TheStoreIsNamedWhereThereIsOne) {
   EXPECT_NE(StatusText(status).find("of 256MiB\nstore: good, /s\n\nSOURCE"), std::string::npos);
   status["store"] = {{"directory", "/s"}, {"state", "full"}, {"reason", "no space left"}};
   EXPECT_NE(StatusText(status).find("store: full, /s: no space left\n\n"), std::string::npos);
+}
+
+TEST(StatusText, ShowsDeadLettersAndTheRouteThatWaitsForRoomAmongThem) {
+  Json status = Example();
+  Json& letters = status["sources"][0]["dead_letters"];
+  letters = {{"when_full", "hold"}, {"events", 0},   {"max_events", 3}, {"bytes", 0},
+             {"max_bytes", 4096},   {"replayed", 9}, {"dropped", 0}};
+  EXPECT_EQ(StatusText(status).find("dead letters:"), std::string::npos);
+  letters["events"] = 3;
+  letters["bytes"] = 2048;
+  letters["dropped"] = 5;
+  EXPECT_NE(StatusText(status).find(
+                "\n    dead letters: 3 of 3, 2.0KiB of 4KiB; when full hold; dropped 5\n"),
+            std::string::npos)
+      << StatusText(status);
+  status["routes"][0]["held"] = {
+      {"events", 1}, {"reason", "no room; make some"}, {"first", "too large"}};
+  EXPECT_NE(
+      StatusText(status).find(
+          "stopped: 1 event waits, no room; make some (the\n    first: too large); dropped as"),
+      std::string::npos)
+      << StatusText(status);
 }
 
 TEST(StatusText, WhatIsNotKnownIsADash) {

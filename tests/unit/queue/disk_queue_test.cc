@@ -12,6 +12,7 @@
 #include "fakes/fake_events.h"
 #include "fakes/temp_dir.h"
 #include "queue/replay_queue.h"
+#include "store/catalog.h"
 
 namespace penstock::queue {
 namespace {
@@ -427,6 +428,65 @@ TEST_F(DiskQueueTest, SkipsAHoleAndSaysThatItWasCorrupted) {
   EXPECT_EQ(result.begin, 6u);
   EXPECT_EQ(result.skipped, DropReason::kCorrupted);
   EXPECT_THAT(result.runs, IsEmpty());
+}
+
+TEST_F(DiskQueueTest, AHoleBeforeTheOldestChunkWasCorruptedToo) {
+  {
+    DiskQueue& queue = Open();
+    Add(queue);
+    for (uint64_t i = 0; i < 3; ++i) {
+      Append(queue, i, 1);
+      store_->CommitNow();
+    }
+    ASSERT_TRUE(store_->Apply([](store::Transaction& transaction) -> Result<void> {
+      for (const uint64_t offset : {0, 1}) {
+        if (auto done = transaction.Delete(store::ChunkKey(0, offset)); !done)
+          return tl::unexpected(done.error());
+      }
+      return {};
+    }));
+  }
+  Crash();
+  DiskQueue& queue = Open();
+  const Reader reader = Add(queue);
+  const ReadResult result = queue.Read(reader.id, 0, ~0ull, ~0ull);
+  EXPECT_EQ(result.begin, 2u);
+  EXPECT_EQ(result.skipped, DropReason::kCorrupted);
+  EXPECT_THAT(Payloads(result), ElementsAre("2"));
+}
+
+TEST_F(DiskQueueTest, ForgetsAHoleOnceEveryReaderIsBehindIt) {
+  const auto holes = [this] {
+    size_t n = 0;
+    EXPECT_TRUE(store_->Read([&](const store::Transaction& transaction) {
+      return transaction.ForEach("H", [&](const store::KeyValue&) { return ++n > 0; });
+    }));
+    return n;
+  };
+  DiskQueue& queue = Open();
+  const Reader fast = Add(queue, "fast"), slow = Add(queue, "slow");
+  Append(queue, 0, 8);
+  store_->CommitNow();
+  ASSERT_TRUE(store_->Apply([&](store::Transaction& transaction) -> Result<void> {
+    for (const store::HoleRecord& hole :
+         {store::HoleRecord{0, queue.id(), 1, 3}, store::HoleRecord{0, queue.id(), 5, 6},
+          store::HoleRecord{1, 7, 1, 2}}) {
+      auto put = transaction.Put(store::HoleKey(hole.queue, hole.first),
+                                 store::Encode(hole, transaction.number()));
+      if (!put) return put;
+    }
+    return {};
+  }));
+  queue.Release(fast.id, To(8, 8));
+  queue.Release(slow.id, To(2, 2));
+  store_->CommitNow();
+  EXPECT_EQ(holes(), 3u) << "one reader is in the first";
+  queue.Release(slow.id, To(5, 5));
+  store_->CommitNow();
+  EXPECT_EQ(holes(), 2u);
+  queue.Release(slow.id, To(8, 8));
+  store_->CommitNow();
+  EXPECT_EQ(holes(), 1u) << "of another queue";
 }
 
 TEST_F(DiskQueueTest, HoldsBackASourceThatIsFasterThanTheDisk) {

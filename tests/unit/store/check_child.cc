@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <map>
 #include <string>
 
 #include "store/check.h"
@@ -12,9 +13,11 @@ int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
   if (what == "check" && argc == 3) return CheckMain(argv[2], Depth::kFull);
   if (what == "repair" && argc == 4) return RepairMain(argv[2], argv[3]);
-  if (what == "abort") {
-    signal(SIGABRT, SIG_DFL);
-    kill(getpid(), SIGABRT);
+  const std::map<std::string, int> signals = {
+      {"abort", SIGABRT}, {"SEGV", SIGSEGV}, {"BUS", SIGBUS}, {"KILL", SIGKILL}, {"TERM", SIGTERM}};
+  if (const auto found = signals.find(what); found != signals.end()) {
+    if (found->second != SIGKILL) signal(found->second, SIG_DFL);
+    kill(getpid(), found->second);
   }
   if (what == "silent") {
     for (;;) pause();

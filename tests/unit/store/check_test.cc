@@ -477,6 +477,31 @@ TEST_F(StoreCheck, FindsAMissingChunkInASoundTree) {
   EXPECT_EQ(report.lost()[1], (LostRange{1, "orders", 3597, 3600}));
 }
 
+TEST_F(StoreCheck, FindsAMissingLetterInASoundTreeAndCountsOnTheRest) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : *original_)
+    if (key.starts_with(KeyPrefix(Kind::kLetter, 1))) keys.push_back(key);
+  const std::string n = std::to_string(keys.size());
+  {
+    Lmdb lmdb(directory_);
+    MDB_txn* const txn = lmdb.Begin();
+    lmdb.Delete(txn, keys[keys.size() / 2]);
+    lmdb.Delete(txn, LetterCountsKey(3, "bus"));
+    Must(mdb_txn_commit(txn));
+  }
+  fs::remove(directory_ / "seal");
+  const std::string found = Text(Check());
+  EXPECT_THAT(found,
+              HasSubstr("queue orders: of sink \\\"bus\\\" " + n + " dead letters were kept, and " +
+                        std::to_string(keys.size() - 1) + " are there"));
+  EXPECT_THAT(found, HasSubstr("queue memory: of sink \\\"bus\\\" 0 dead letters were kept"));
+  const auto repaired = Repair(directory_, *root_ / "letters");
+  ASSERT_TRUE(repaired) << repaired.error().message;
+  EXPECT_TRUE(repaired->sound()) << Text(*repaired);
+  EXPECT_EQ(repaired->repaired->changes.size(), 2u) << Text(*repaired);
+  EXPECT_TRUE(Verify(*root_ / "letters", Depth::kFull)->sound());
+}
+
 TEST_F(StoreCheck, FindsTruncation) {
   const size_t size = sample_->size();
   const size_t last_used =
@@ -633,6 +658,17 @@ TEST_F(StoreCheck, AChildThatDiesOrHangsIsAFinding) {
   ASSERT_FALSE(bad);
   EXPECT_THAT(bad.error().message, HasSubstr("no report, and exit code 5"));
   EXPECT_FALSE(CheckInChild("/nowhere/at/all", {}));
+}
+
+TEST_F(StoreCheck, ASignalFromOutsideIsNoFinding) {
+  for (const char* crash : {"SEGV", "BUS"})
+    EXPECT_THAT(Text(*CheckInChild(CHECK_CHILD, {crash})), HasSubstr("ended by a signal"));
+  for (const char* outside : {"KILL", "TERM"}) {
+    const auto killed = CheckInChild(CHECK_CHILD, {outside});
+    ASSERT_FALSE(killed) << outside;
+    EXPECT_EQ(killed.error().code, Code::kRetry);
+    EXPECT_THAT(killed.error().message, HasSubstr("Nothing was found out about the store"));
+  }
 }
 
 }  // namespace

@@ -95,6 +95,7 @@ class SampleStore {
     size_t event_bytes = 100;
     uint32_t events = 3;     // in a commit
     uint64_t backlog = 100;  // that the slowest sink has
+    LetterCounts letter_counts{};
   };
 
   explicit SampleStore(std::string directory) : directory_(std::move(directory)) {
@@ -182,7 +183,15 @@ class SampleStore {
       return LetterKey(letter.queue, letter.queue_id, offset, letter.sink);
     };
     lmdb->Put(txn, key(commit), Encode(letter, commit));
-    if (commit > 200) lmdb->Delete(txn, key(commit - 200));
+    ++queue->letter_counts.buried;
+    if (commit > 200) {
+      lmdb->Delete(txn, key(commit - 200));
+      ++queue->letter_counts.dropped;
+    }
+    queue->letter_counts.queue = letter.queue;
+    queue->letter_counts.sink = letter.sink;
+    lmdb->Put(txn, LetterCountsKey(letter.queue, letter.sink),
+              Encode(queue->letter_counts, commit));
   }
 
   void Settle(Lmdb* lmdb, MDB_txn* txn, uint64_t commit, Queue* queue) {
