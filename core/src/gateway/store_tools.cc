@@ -42,10 +42,6 @@ std::string Dump(const Json& json) {
 
 admin::Response Answer(const Json& json) { return {200, "application/json", Dump(json), {}}; }
 
-admin::Response Lines(admin::Pull pull) {
-  return {200, "application/x-ndjson", "", std::move(pull)};
-}
-
 // An error with the status that it is answered with.
 struct Refusal {
   int status;
@@ -58,6 +54,20 @@ tl::unexpected<Refusal> Refuse(int status, std::string text) {
   return tl::unexpected<Refusal>(Refusal{status, std::move(text)});
 }
 tl::unexpected<Refusal> Failed(const Error& error) { return Refuse(500, error.message); }
+
+// The first piece is read at once: what is wrong with it is the answer, where a later error can
+// only cut the lines off.
+Outcome<admin::Response> Lines(admin::Pull pull) {
+  auto first = pull();
+  if (!first) return Failed(first.error());
+  admin::Response response{200, "application/x-ndjson", "", {}};
+  if (!first->empty())
+    response.pull = [pull = std::move(pull),
+                     first = std::move(*first)]() mutable -> Result<std::string> {
+      return first.empty() ? pull() : std::exchange(first, {});
+    };
+  return response;
+}
 
 admin::Response Answer(const Refusal& refusal) {
   admin::Response response;
