@@ -70,7 +70,14 @@ Result<std::shared_ptr<DiskQueue>> DiskQueue::Open(store::Store* store, const st
                                                    std::shared_ptr<StoredLetters> letters) {
   auto record = store->FindOrMakeQueue(name);
   if (!record) return tl::unexpected(std::move(record.error()).Prefixed("queue " + name));
-  record->disk = true;
+  if (!record->disk) {
+    record->disk = true;
+    auto noted = store->Apply([&record](Transaction& transaction) {
+      return transaction.Put(store::QueueKey(record->queue),
+                             store::Encode(*record, transaction.number()));
+    });
+    if (!noted) return tl::unexpected(std::move(noted.error()).Prefixed("queue " + name));
+  }
   std::shared_ptr<DiskQueue> queue(new DiskQueue(store, std::move(*record), limits, budget, reserve,
                                                  clock, std::move(on_stored), std::move(letters)));
   if (auto recovered = queue->Recover(); !recovered)

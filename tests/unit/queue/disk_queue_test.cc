@@ -152,6 +152,13 @@ class DiskQueueTest : public testing::Test {
   std::vector<std::shared_ptr<DiskQueue>> queues_;
 };
 
+TEST_F(DiskQueueTest, AQueueThatHadOnlyDeadLettersIsOnDiskFromNowOn) {
+  const auto letters = OpenLetters();
+  EXPECT_FALSE(store_->Queues()->at(0).disk);
+  Open();
+  EXPECT_TRUE(store_->Queues()->at(0).disk);
+}
+
 TEST_F(DiskQueueTest, ShowsAndAcknowledgesEventsOnlyOnceTheyAreStored) {
   DiskQueue& queue = Open();
   const Reader reader = Add(queue);
