@@ -15,6 +15,7 @@
 #include <gtest/gtest.h>
 #include <penstock/plugin.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -63,6 +64,11 @@ class FakeSinkHost : public FakeHost {
   // Each of these waits until the condition holds; false after the timeout.
   bool WaitReceipts(size_t total, Timeout timeout = kTimeout) {
     return Wait([&] { return n_receipts_ >= total; }, timeout);
+  }
+  // For a part of what was submitted: receipts of the others may come first.
+  bool WaitReceiptsOf(const std::vector<uint64_t>& tokens, Timeout timeout = kTimeout) {
+    const auto has = [this](uint64_t token) { return receipts_.count(token) != 0; };
+    return Wait([&] { return std::all_of(tokens.begin(), tokens.end(), has); }, timeout);
   }
   bool WaitSettled(Timeout timeout = kTimeout) {
     return Wait([&] { return pending_.empty(); }, timeout);
