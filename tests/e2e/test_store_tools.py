@@ -368,6 +368,17 @@ def test_replay_and_drop_want_a_filter_and_say_how_many(rejected, start, tmp_pat
     assert kept == [{"sink": "picky", "kept": 0, "buried": 5, "replayed": 4, "dropped": 1}]
 
 
+def test_letters_without_a_route_are_not_marked(rejected, tmp_path):
+    """Nothing would ever send them, and the mark would say otherwise."""
+    changed = tmp_path / "changed.toml"
+    changed.write_text(rejected.read_text().replace("sinks.picky", "sinks.other"))
+    place = ("--config", changed)
+    said = tool("deadletters", "replay", "--all", *place, code=1).stderr
+    assert "no route from source orders and sink picky" in said and "put it back" in said
+    assert not any(one["replay"] for one in letters(place))
+    assert tool("deadletters", "drop", "--all", *place).stdout == "5 dead letters dropped\n"
+
+
 def test_a_route_that_waits_for_room_goes_on_after_drop_and_replay(gateway, tmp_path, picky):
     running = gateway(config(tmp_path / "state", count=7, sinks=picky,
                              options="dead_letters = { max_events = 3 }"))

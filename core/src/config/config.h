@@ -147,6 +147,9 @@ struct Config {
   GatewayConfig gateway;
   std::vector<SourceConfig> sources;  // in the files' order
   std::vector<SinkConfig> sinks;
+
+  const SourceConfig* FindSource(std::string_view name) const;  // nullptr: there is none
+  bool HasRoute(std::string_view source, std::string_view sink) const;
 };
 
 struct Loaded {

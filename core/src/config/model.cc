@@ -482,6 +482,18 @@ class Builder {
 
 }  // namespace
 
+const SourceConfig* Config::FindSource(std::string_view name) const {
+  const auto at = std::find_if(sources.begin(), sources.end(),
+                               [name](const SourceConfig& source) { return source.name == name; });
+  return at == sources.end() ? nullptr : &*at;
+}
+
+bool Config::HasRoute(std::string_view source, std::string_view sink) const {
+  return std::any_of(sinks.begin(), sinks.end(), [&](const SinkConfig& s) {
+    return s.name == sink && std::find(s.from.begin(), s.from.end(), source) != s.from.end();
+  });
+}
+
 Config BuildModel(const Node& root, const std::string& main_file, bool incomplete,
                   Findings* findings) {
   return Builder(main_file, incomplete, findings).Build(root);

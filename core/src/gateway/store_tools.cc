@@ -277,10 +277,7 @@ Result<std::vector<QueueView>> ReadQueues(const store::Store& store) {
 }
 
 const config::SourceConfig* FindSource(const config::Config* config, const std::string& name) {
-  if (config == nullptr) return nullptr;
-  const auto at = std::find_if(config->sources.begin(), config->sources.end(),
-                               [&](const auto& source) { return source.name == name; });
-  return at == config->sources.end() ? nullptr : &*at;
+  return config == nullptr ? nullptr : config->FindSource(name);
 }
 
 const char* WhenFullName(config::WhenFull when_full) {
@@ -779,8 +776,35 @@ Outcome<admin::Response> ChangeLetters(store::Store* store, const Query& query, 
   return Answer(Json{{"count", *n}});
 }
 
+// The first route of those letters that the configuration does not have, in words; empty: none.
+Outcome<std::string> RouteThatIsGone(const config::Config& config, const store::Store& store,
+                                     const Query& query) {
+  const auto filter = FilterOf(store, query);
+  if (!filter) return tl::unexpected(filter.error());
+  const auto names = NamesOfQueues(store);
+  if (!names) return Failed(names.error());
+  std::string gone;
+  auto read = store::ForEachLetter(store, *filter, [&](const LetterRecord& letter) {
+    const auto source = names->find(letter.queue);
+    if (source == names->end() || !config.HasRoute(source->second, letter.sink))
+      gone =
+          "source " + (source == names->end() ? "?" : source->second) + " and sink " + letter.sink;
+    return gone.empty();
+  });
+  if (!read) return Failed(read.error());
+  return gone;
+}
+
 Outcome<admin::Response> Replay(const StoreAccess& access, store::Store* store,
                                 const Query& query) {
+  if (access.config != nullptr) {
+    const auto gone = RouteThatIsGone(*access.config, *store, query);
+    if (!gone) return tl::unexpected(gone.error());
+    if (!gone->empty())
+      return Refuse(409, "no dead letter was marked: the configuration has no route from " + *gone +
+                             ", so that its dead letters cannot be sent again; put it back, name "
+                             "others with --source and --sink, or drop them");
+  }
   return ChangeLetters(store, query, store::MarkForReplay, "marked to be sent again",
                        access.marked);
 }

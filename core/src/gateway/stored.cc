@@ -1,6 +1,5 @@
 #include "gateway/stored.h"
 
-#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -8,18 +7,6 @@
 
 namespace penstock::gateway {
 namespace {
-
-const config::SourceConfig* FindSource(const config::Config& config, const std::string& name) {
-  const auto at = std::find_if(config.sources.begin(), config.sources.end(),
-                               [&](const auto& source) { return source.name == name; });
-  return at == config.sources.end() ? nullptr : &*at;
-}
-
-bool Reads(const config::Config& config, const std::string& sink, const std::string& source) {
-  return std::any_of(config.sinks.begin(), config.sinks.end(), [&](const auto& s) {
-    return s.name == sink && std::find(s.from.begin(), s.from.end(), source) != s.from.end();
-  });
-}
 
 std::string Events(uint64_t n) { return std::to_string(n) + (n == 1 ? " event" : " events"); }
 
@@ -38,12 +25,12 @@ Result<void> ReconcileStore(store::Store* store, const config::Config& config) {
   std::vector<std::string> gone;  // keys of cursors that nobody needs
   for (const store::QueueRecord& queue : *queues) {
     if (!queue.disk) continue;
-    const config::SourceConfig* source = FindSource(config, queue.name);
+    const config::SourceConfig* source = config.FindSource(queue.name);
     const bool kept = source != nullptr && source->queue.storage == config::Storage::kDisk;
     const auto cursors = store->Cursors(queue.queue);
     if (!cursors) return tl::unexpected(cursors.error());
     for (const store::CursorRecord& cursor : *cursors) {
-      if (kept && Reads(config, cursor.sink, queue.name)) continue;
+      if (kept && config.HasRoute(queue.name, cursor.sink)) continue;
       const uint64_t left = store::Pending(queue, cursor);
       if (left > 0 && !kept) {
         const std::string how = source == nullptr ? " is no longer in the configuration"
