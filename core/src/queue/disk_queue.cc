@@ -134,6 +134,7 @@ Reader DiskQueue::AddReader(const std::string& name, Start start, std::shared_pt
     ++at->second.changes;
   }
   Mark& mark = at->second;
+  std::erase(gone_, name);
   mark.share = budget_->MakeShare(0, wake, MemoryBudget::First::kAlways);
   mark.wake = std::move(wake);
   const store::CursorRecord record = RecordOf(&mark);
@@ -144,6 +145,34 @@ Reader DiskQueue::AddReader(const std::string& name, Start start, std::shared_pt
   lock.unlock();
   if (changed) store_->Changed(this, store::Store::Urgency::kNow);
   return reader;
+}
+
+void DiskQueue::RemoveReader(ReaderId reader) {
+  {
+    std::lock_guard lock(mutex_);
+    const auto mark = marks_.find(reader);
+    if (mark == marks_.end()) return;
+    gone_.push_back(mark->second.record.sink);
+    marks_.erase(mark);
+  }
+  room_->Notify();
+  store_->Changed(this, store::Store::Urgency::kNow);
+}
+
+void DiskQueue::SetLimits(const Limits& limits) {
+  {
+    std::lock_guard lock(mutex_);
+    limits_ = limits;
+  }
+  room_->Notify();
+}
+
+void DiskQueue::SetOnSafe(OnSafe on_safe) {
+  std::lock_guard ack_lock(ack_mutex_);
+  std::lock_guard lock(mutex_);
+  on_stored_ = std::move(on_safe);
+  told_from_ = end_;
+  ack_tokens_.assign(on_stored_ ? end_ - stored_ : 0, 0);
 }
 
 // ---- appending
@@ -591,6 +620,7 @@ Result<void> DiskQueue::Write(Transaction& transaction, uint64_t* room) {
       if (take && !mark.letters.empty()) writing_.letters.emplace(id, mark.letters);
     }
     writing_.begin = std::max(begin_, settled);
+    writing_.gone = gone_;
     record = record_;
   }
   if (auto written = WriteChunks(transaction, entries); !written) return written;
@@ -603,6 +633,10 @@ Result<void> DiskQueue::Write(Transaction& transaction, uint64_t* room) {
     auto put =
         letters_->Put(transaction, writing_.cursors.at(id).sink, letters, &writing_.letters_change);
     if (!put) return put;
+  }
+  for (const std::string& sink : writing_.gone) {
+    auto deleted = transaction.Delete(store::CursorKey(record.queue, sink));
+    if (!deleted) return tl::unexpected(deleted.error());
   }
   if (auto deleted = DeleteChunks(transaction); !deleted) return deleted;
   if (auto deleted = DeleteHoles(transaction); !deleted) return deleted;
@@ -702,12 +736,16 @@ void DiskQueue::Committed() {
   Freed freed;
   std::vector<uint64_t> tokens;
   std::vector<std::shared_ptr<Signal>> wakes;
+  std::lock_guard ack_lock(ack_mutex_);
   {
     std::lock_guard lock(mutex_);
     if (on_stored_) {
-      const auto n = static_cast<std::ptrdiff_t>(writing_.stored - stored_);
-      tokens.assign(ack_tokens_.begin(), ack_tokens_.begin() + n);
-      ack_tokens_.erase(ack_tokens_.begin(), ack_tokens_.begin() + n);
+      const auto at = [this](uint64_t offset) {
+        return ack_tokens_.begin() + static_cast<std::ptrdiff_t>(offset - stored_);
+      };
+      const uint64_t end = writing_.stored;
+      tokens.assign(at(std::clamp(told_from_, stored_, end)), at(end));
+      ack_tokens_.erase(ack_tokens_.begin(), at(end));
     }
     if (writing_.stored > stored_) {
       for (const auto& [id, mark] : marks_) {
@@ -719,14 +757,18 @@ void DiskQueue::Committed() {
     begin_ = std::max(begin_, writing_.begin);
     bytes_floor_ = std::max(bytes_floor_, writing_.bytes_floor);
     for (const auto& [id, cursor] : writing_.cursors) {
-      Mark& mark = marks_.at(id);
-      mark.durable = cursor.committed;
-      mark.recorded = writing_.changes.at(id);
+      const auto mark = marks_.find(id);
+      if (mark == marks_.end()) continue;  // removed meanwhile
+      mark->second.durable = cursor.committed;
+      mark->second.recorded = writing_.changes.at(id);
     }
     for (const auto& [id, letters] : writing_.letters) {
-      std::vector<Letter>& left = marks_.at(id).letters;
+      const auto mark = marks_.find(id);
+      if (mark == marks_.end()) continue;
+      std::vector<Letter>& left = mark->second.letters;
       left.erase(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(letters.size()));
     }
+    for (const std::string& sink : writing_.gone) std::erase(gone_, sink);
     freed = LetGoOfMemory();
   }
   freed.clear();

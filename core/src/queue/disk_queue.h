@@ -41,6 +41,9 @@ class DiskQueue final : public Queue, private store::Member {
   penstock_status Append(const penstock_event_batch& batch, size_t* accepted,
                          Nanoseconds timeout) override;
   Reader AddReader(const std::string& name, Start start, std::shared_ptr<Signal> wake) override;
+  void RemoveReader(ReaderId reader) override;
+  void SetLimits(const Limits& limits) override;
+  void SetOnSafe(OnSafe on_safe) override;
   ReadResult Read(ReaderId reader, uint64_t offset, uint64_t max_events,
                   uint64_t max_bytes) override;
   void Release(ReaderId reader, Progress progress) override;
@@ -97,6 +100,7 @@ class DiskQueue final : public Queue, private store::Member {
     std::map<ReaderId, store::CursorRecord> cursors;
     std::map<ReaderId, uint64_t> changes;  // Mark::changes of cursors
     std::map<ReaderId, std::vector<Letter>> letters;
+    std::vector<std::string> gone;
     StoredLetters::Change letters_change;
     uint64_t dropped_newest = 0;
   };
@@ -146,16 +150,17 @@ class DiskQueue final : public Queue, private store::Member {
 
   store::Store* const store_;
   store::QueueRecord record_;  // only number, id and name, once it is open
-  const Limits limits_;
+  Limits limits_;
   MemoryBudget* const budget_;
   const Clock* const clock_;
-  const OnSafe on_stored_;
+  OnSafe on_stored_;
   const std::shared_ptr<StoredLetters> letters_;  // null: none are kept
   const std::shared_ptr<Signal> room_ = std::make_shared<Signal>();
   const std::shared_ptr<MemoryBudget::Share> share_;
   std::atomic<bool> closed_{false};
   std::atomic<bool> wants_room_{false};  // Append waits for it
 
+  std::mutex ack_mutex_;  // before mutex_; held while on_stored_ is called for what is stored
   mutable std::mutex mutex_;
   std::deque<Entry> entries_;  // neighbours; the last one ends at end_
   uint64_t charged_ = 0;       // of entries_
@@ -167,8 +172,10 @@ class DiskQueue final : public Queue, private store::Member {
   uint64_t bytes_floor_ = 0, bytes_stored_ = 0, bytes_end_ = 0;
   uint64_t dropped_newest_ = 0;
   std::map<ReaderId, Mark> marks_;
+  std::vector<std::string> gone_;  // names of readers whose cursors are still in the store
   ReaderId next_reader_ = 0;
   std::deque<uint64_t> ack_tokens_;  // of [stored_, end_), when on_stored_ is there
+  uint64_t told_from_ = 0;           // nobody is told of events below
   Writing writing_;                  // the store's thread's, from Write to Committed
 };
 

@@ -14,6 +14,7 @@ MemoryQueue::MemoryQueue(uint64_t id, Limits limits, MemoryBudget* budget, uint6
       limits_(limits),
       clock_(clock),
       on_settled_(std::move(on_settled)),
+      tells_(on_settled_ != nullptr),
       letters_(std::move(letters)),
       share_(budget->MakeShare(reserve, room_)) {}
 
@@ -132,10 +133,37 @@ void MemoryQueue::MoveBegin(uint64_t offset, Freed* freed) {
 
 Reader MemoryQueue::AddReader(const std::string& name, Start start, std::shared_ptr<Signal> wake) {
   std::lock_guard lock(mutex_);
-  const uint64_t from = start == Start::kNew ? end_ : begin_;
-  const Reader reader{next_reader_++, from, from, dropped_newest_, {}};
-  readers_[reader.id] = Mark{name, from, from, from, 0, std::move(wake)};
-  return reader;
+  auto at = std::find_if(readers_.begin(), readers_.end(),
+                         [&](const auto& r) { return r.second.name == name; });
+  if (at == readers_.end()) {
+    const uint64_t from = start == Start::kNew ? end_ : begin_;
+    const Mark mark{name, from, dropped_newest_, from, from, from, 0, nullptr};
+    at = readers_.emplace(next_reader_++, mark).first;
+  }
+  Mark& mark = at->second;
+  mark.wake = std::move(wake);
+  return {at->first, mark.start, mark.settled, mark.dropped_newest_before, {}};
+}
+
+void MemoryQueue::RemoveReader(ReaderId reader) {
+  Follow([&] { readers_.erase(reader); });
+}
+
+void MemoryQueue::SetLimits(const Limits& limits) {
+  {
+    std::lock_guard lock(mutex_);
+    limits_ = limits;
+  }
+  room_->Notify();
+}
+
+void MemoryQueue::SetOnSafe(OnSafe on_safe) {
+  std::lock_guard ack_lock(ack_mutex_);
+  std::lock_guard lock(mutex_);
+  on_settled_ = std::move(on_safe);
+  tells_ = on_settled_ != nullptr;
+  told_from_ = end_;
+  ack_tokens_.assign(tells_ ? end_ - settled_ : 0, 0);
 }
 
 std::deque<MemoryQueue::Entry>::const_iterator MemoryQueue::Find(uint64_t offset) const {
@@ -181,15 +209,22 @@ void MemoryQueue::LettersStored(ReaderId reader, size_t n) {
 }
 
 void MemoryQueue::Advance(ReaderId reader, const std::function<void(Mark&)>& f) {
+  Follow([&] {
+    const auto mine = readers_.find(reader);
+    if (mine == readers_.end()) return;
+    f(mine->second);
+    // A source is told that its event is safe only once a letter of it is.
+    if (mine->second.unstored == 0) mine->second.settled = mine->second.wanted;
+  });
+}
+
+void MemoryQueue::Follow(const std::function<void()>& f) {
   std::unique_lock<std::mutex> ack_lock;
-  if (on_settled_) ack_lock = std::unique_lock(ack_mutex_);
+  if (tells_) ack_lock = std::unique_lock(ack_mutex_);
   Settled done;
   {
     std::lock_guard lock(mutex_);
-    Mark& mine = readers_.at(reader);
-    f(mine);
-    // A source is told that its event is safe only once a letter of it is.
-    if (mine.unstored == 0) mine.settled = mine.wanted;
+    f();
     done = FollowReaders();
   }
   done.freed.clear();
@@ -207,9 +242,11 @@ MemoryQueue::Settled MemoryQueue::FollowReaders() {
   if (min_hold > begin_) MoveBegin(min_hold, &done.freed);
   if (min_settled <= settled_) return done;
   if (on_settled_) {
-    const auto end = ack_tokens_.begin() + static_cast<std::ptrdiff_t>(min_settled - settled_);
-    done.ack_tokens.assign(ack_tokens_.begin(), end);
-    ack_tokens_.erase(ack_tokens_.begin(), end);
+    const auto at = [this](uint64_t offset) {
+      return ack_tokens_.begin() + static_cast<std::ptrdiff_t>(offset - settled_);
+    };
+    done.ack_tokens.assign(at(std::clamp(told_from_, settled_, min_settled)), at(min_settled));
+    ack_tokens_.erase(ack_tokens_.begin(), at(min_settled));
   }
   settled_ = min_settled;
   return done;

@@ -29,6 +29,9 @@ class MemoryQueue : public Queue, public std::enable_shared_from_this<MemoryQueu
   penstock_status Append(const penstock_event_batch& batch, size_t* accepted,
                          Nanoseconds timeout) override;
   Reader AddReader(const std::string& name, Start start, std::shared_ptr<Signal> wake) override;
+  void RemoveReader(ReaderId reader) override;
+  void SetLimits(const Limits& limits) override;
+  void SetOnSafe(OnSafe on_safe) override;
   ReadResult Read(ReaderId reader, uint64_t offset, uint64_t max_events,
                   uint64_t max_bytes) override;
   void Release(ReaderId reader, Progress progress) override;
@@ -44,6 +47,7 @@ class MemoryQueue : public Queue, public std::enable_shared_from_this<MemoryQueu
   // How far a reader has got.
   struct Mark {
     std::string name;
+    uint64_t start, dropped_newest_before;
     uint64_t hold, settled;
     uint64_t wanted = 0;    // settled, once the letters are stored
     uint64_t unstored = 0;  // letters
@@ -77,17 +81,20 @@ class MemoryQueue : public Queue, public std::enable_shared_from_this<MemoryQueu
   void MoveBegin(uint64_t offset, Freed* freed);
   Settled FollowReaders();
   void LettersStored(ReaderId reader, size_t n);
-  // Advances what f changes under the lock, and tells everybody.
+  // Advances what f changes under the lock, and tells everybody. Nothing for a reader that is gone.
   void Advance(ReaderId reader, const std::function<void(Mark&)>& f);
+  // What f does to the readers, and what follows from it.
+  void Follow(const std::function<void()>& f);
   // The first event such that those from it on have at most max_bytes.
   uint64_t WithinBytes(uint64_t max_bytes) const;
   // The blocks lie in offset order; the one that holds offset, or the end.
   std::deque<Entry>::const_iterator Find(uint64_t offset) const;
 
   const uint64_t id_;
-  const Limits limits_;
+  Limits limits_;
   const Clock* const clock_;
-  const OnSafe on_settled_;
+  OnSafe on_settled_;
+  std::atomic<bool> tells_;                                          // on_settled_ is there
   const std::shared_ptr<DeadLetters> letters_;                       // null: none are kept
   const std::shared_ptr<Signal> room_ = std::make_shared<Signal>();  // more room, or closed
   const std::shared_ptr<MemoryBudget::Share> share_;                 // wakes room_
@@ -104,6 +111,7 @@ class MemoryQueue : public Queue, public std::enable_shared_from_this<MemoryQueu
   ReaderId next_reader_ = 0;
   uint64_t settled_ = 0;             // by every reader
   std::deque<uint64_t> ack_tokens_;  // of [settled_, end_), when on_settled_ is there
+  uint64_t told_from_ = 0;           // nobody is told of events below
 };
 
 }  // namespace penstock::queue

@@ -100,9 +100,17 @@ class Queue {
   virtual penstock_status Append(const penstock_event_batch& batch, size_t* accepted,
                                  Nanoseconds timeout) = 0;
 
-  // A reader of that name; it holds back everything that it has not settled. wake is notified when
-  // there is something new to read.
+  // The reader of that name, made if there is none; it holds back everything that it has not
+  // settled. wake is notified when there is something new to read, and no other any more.
   virtual Reader AddReader(const std::string& name, Start start, std::shared_ptr<Signal> wake) = 0;
+  // Nothing is held back for the reader any more, and its place is forgotten.
+  virtual void RemoveReader(ReaderId /*reader*/) {}
+
+  // Both only while no Append is under way. What is held stays, also beyond new limits.
+  virtual void SetLimits(const Limits& /*limits*/) {}
+  // From now on on_safe is called, for events that are appended from now on; empty: nobody is. The
+  // function of before is not being called when this returns, and will not be.
+  virtual void SetOnSafe(OnSafe /*on_safe*/) {}
 
   // Up to max_events and about max_bytes (at least one event, if there is one) from offset on. The
   // reader's thread.

@@ -9,7 +9,7 @@ using store::Transaction;
 
 StoredLetters::StoredLetters(store::Store* store, uint32_t queue, const Limits& limits,
                              const Clock* clock)
-    : store_(store), queue_(queue), limits_(limits), clock_(clock) {}
+    : store_(store), queue_(queue), clock_(clock), limits_(limits) {}
 
 StoredLetters::~StoredLetters() { store_->Remove(this); }
 
@@ -74,6 +74,16 @@ uint64_t StoredLetters::BytesOf(const std::vector<Letter>& letters, const std::s
   return bytes;
 }
 
+StoredLetters::Limits StoredLetters::limits() const {
+  std::lock_guard lock(mutex_);
+  return limits_;
+}
+
+void StoredLetters::SetLimits(const Limits& limits) {
+  std::lock_guard lock(mutex_);
+  limits_ = limits;
+}
+
 DeadLetters::Room StoredLetters::Reserve(const Letter& letter, const std::string& sink) {
   const uint64_t bytes = BytesOfOne(letter, sink);
   std::lock_guard lock(mutex_);
@@ -102,19 +112,20 @@ Result<void> StoredLetters::Put(Transaction& transaction, const std::string& sin
     ++change->events;
     change->bytes += BytesOfOne(letter, sink);
   }
-  return limits_.drop_oldest ? MakeRoom(transaction, change) : Result<void>();
+  return limits().drop_oldest ? MakeRoom(transaction, change) : Result<void>();
 }
 
 Result<void> StoredLetters::MakeRoom(Transaction& transaction, Change* change) const {
   Usage usage;
+  Limits limits;
   {
     std::lock_guard lock(mutex_);
     usage = kept_;
+    limits = limits_;
   }
   usage.events += change->events - change->removed_events;
   usage.bytes += change->bytes - change->removed_bytes;
-  while (usage.events > 1 &&
-         (usage.events > limits_.max_events || usage.bytes > limits_.max_bytes)) {
+  while (usage.events > 1 && (usage.events > limits.max_events || usage.bytes > limits.max_bytes)) {
     const auto oldest = transaction.Seek(store::KeyPrefix(store::Kind::kLetter, queue_));
     if (!oldest) return tl::unexpected(oldest.error());
     if (!*oldest) return {};

@@ -50,7 +50,9 @@ class StoredLetters final : public DeadLetters, private store::Member {
     uint64_t events = 0, bytes = 0;
   };
   Usage usage() const;
-  const Limits& limits() const { return limits_; }
+  Limits limits() const;
+  // Letters beyond new limits stay.
+  void SetLimits(const Limits& limits);
 
  private:
   struct Waiting {
@@ -66,10 +68,10 @@ class StoredLetters final : public DeadLetters, private store::Member {
 
   store::Store* const store_;
   const uint32_t queue_;
-  const Limits limits_;
   const Clock* const clock_;
 
   mutable std::mutex mutex_;
+  Limits limits_;
   Usage kept_;      // in the store
   Usage reserved_;  // on their way there
   std::vector<Waiting> waiting_;

@@ -174,6 +174,38 @@ TEST_F(DiskQueueTest, ShowsAndAcknowledgesEventsOnlyOnceTheyAreStored) {
   EXPECT_THAT(acks_, ElementsAre(0, 1, 2));
 }
 
+TEST_F(DiskQueueTest, AReaderThatIsRemovedLeavesTheStoreWithTheNextCommit) {
+  DiskQueue& queue = Open();
+  const Reader stays = Add(queue, "stays"), goes = Add(queue, "goes");
+  Append(queue, 0, 3);
+  store_->CommitNow();
+  queue.Release(stays.id, To(3, 3));
+  store_->CommitNow();
+  EXPECT_EQ(queue.stats().events, 3u);
+  queue.RemoveReader(goes.id);
+  store_->CommitNow();
+  store_->CommitNow();
+  EXPECT_EQ(queue.stats().events, 0u);
+  const auto cursors = store_->Cursors(store_->Queues()->at(0).queue);
+  ASSERT_EQ(cursors->size(), 1u);
+  EXPECT_EQ(cursors->at(0).sink, "stays");
+  const Reader anew = Add(queue, "goes", Start::kNew);
+  store_->CommitNow();
+  EXPECT_EQ(anew.start, 3u);
+  EXPECT_EQ(store_->Cursors(store_->Queues()->at(0).queue)->size(), 2u);
+}
+
+TEST_F(DiskQueueTest, ANewOwnerIsToldOfItsOwnEventsOnly) {
+  DiskQueue& queue = Open();
+  Append(queue, 0, 2);
+  std::vector<uint64_t> told;
+  queue.SetOnSafe([&](const uint64_t* tokens, size_t n) { told.assign(tokens, tokens + n); });
+  Append(queue, 7, 2);
+  store_->CommitNow();
+  EXPECT_THAT(told, ElementsAre(7, 8));
+  EXPECT_THAT(acks_, IsEmpty());
+}
+
 TEST_F(DiskQueueTest, KeepsWhatWasStoredAndItsIdsOverACrash) {
   uint64_t id = 0;
   {

@@ -129,7 +129,7 @@ TEST_F(QueueTest, BoundByBytes) {
 
 TEST_F(QueueTest, AnEventLargerThanEveryBoundPassesAlone) {
   MemoryQueue& queue = Make({.max_events = 10, .max_bytes = 1000}, /*memory=*/2000);
-  const ReaderId reader = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
+  const ReaderId reader = queue.AddReader("reader", Start::kOldest, std::make_shared<Signal>()).id;
   ASSERT_TRUE(AppendSized(queue, 100));
   EXPECT_FALSE(AppendSized(queue, 5000)) << "not beside another";
   queue.Release(reader, {1, 1});
@@ -143,8 +143,8 @@ TEST_F(QueueTest, AnEventLargerThanEveryBoundPassesAlone) {
 
 TEST_F(QueueTest, WhatAReaderHoldsStaysUntilEveryReaderLetsGo) {
   MemoryQueue& queue = Make({.max_events = 2});
-  const ReaderId fast = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
-  const ReaderId slow = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
+  const ReaderId fast = queue.AddReader("fast", Start::kOldest, std::make_shared<Signal>()).id;
+  const ReaderId slow = queue.AddReader("slow", Start::kOldest, std::make_shared<Signal>()).id;
   Append(queue, 0, 2);
   queue.Release(fast, {2, 2});
   EXPECT_EQ(queue.begin(), 0u);
@@ -154,9 +154,69 @@ TEST_F(QueueTest, WhatAReaderHoldsStaysUntilEveryReaderLetsGo) {
   EXPECT_EQ(Append(queue, 2, 1), 1u);
 }
 
-TEST_F(QueueTest, MemoryIsChargedUntilTheLastBlockIsLetGo) {
+TEST_F(QueueTest, AReaderIsFoundAgainByItsName) {
+  MemoryQueue& queue = Make({});
+  const auto first = std::make_shared<Signal>(), second = std::make_shared<Signal>();
+  const Reader reader = queue.AddReader("r", Start::kOldest, first);
+  Append(queue, 0, 3);
+  queue.Release(reader.id, {2, 1});
+  const Reader again = queue.AddReader("r", Start::kNew, second);
+  EXPECT_EQ(again.id, reader.id);
+  EXPECT_EQ(again.start, 0u);
+  EXPECT_EQ(again.settled, 1u);
+  const Signal::Ticket before = first->Take(), waiting = second->Take();
+  Append(queue, 3, 1);
+  EXPECT_EQ(first->Take(), before);
+  EXPECT_NE(second->Take(), waiting);
+}
+
+TEST_F(QueueTest, AReaderThatIsRemovedHoldsNothing) {
+  MemoryQueue& queue = Make({.max_events = 2});
+  const ReaderId stays = queue.AddReader("stays", Start::kOldest, std::make_shared<Signal>()).id;
+  const ReaderId goes = queue.AddReader("goes", Start::kOldest, std::make_shared<Signal>()).id;
+  Append(queue, 0, 2);
+  queue.Release(stays, {2, 2});
+  EXPECT_EQ(queue.stats().events, 2u);
+  queue.RemoveReader(goes);
+  EXPECT_EQ(queue.stats().events, 0u);
+  EXPECT_THAT(acks_, ElementsAre(0, 1));
+  queue.Release(goes, {2, 2});  // nobody minds
+}
+
+TEST_F(QueueTest, ANewOwnerIsToldOfItsOwnEventsOnly) {
   MemoryQueue& queue = Make({});
   const ReaderId reader = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
+  Append(queue, 0, 4);
+  queue.Release(reader, {1, 1});
+  std::vector<uint64_t> told;
+  queue.SetOnSafe([&](const uint64_t* tokens, size_t n) { told.assign(tokens, tokens + n); });
+  Append(queue, 4, 2);
+  queue.Release(reader, {5, 5});
+  EXPECT_THAT(told, ElementsAre(4));
+  queue.Release(reader, {6, 6});
+  EXPECT_THAT(told, ElementsAre(5));
+  EXPECT_THAT(acks_, ElementsAre(0));
+  queue.SetOnSafe(nullptr);
+  Append(queue, 6, 1);
+  queue.Release(reader, {7, 7});
+  EXPECT_THAT(told, ElementsAre(5));
+}
+
+TEST_F(QueueTest, NewLimitsLeaveWhatIsHeld) {
+  MemoryQueue& queue = Make({.max_events = 4});
+  const ReaderId reader = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
+  Append(queue, 0, 4);
+  queue.SetLimits({.max_events = 2});
+  EXPECT_EQ(queue.stats().events, 4u);
+  queue.Release(reader, {2, 2});
+  EXPECT_EQ(Append(queue, 4, 1, PENSTOCK_AGAIN), 0u);
+  queue.Release(reader, {3, 3});
+  EXPECT_EQ(Append(queue, 4, 1), 1u);
+}
+
+TEST_F(QueueTest, MemoryIsChargedUntilTheLastBlockIsLetGo) {
+  MemoryQueue& queue = Make({});
+  const ReaderId reader = queue.AddReader("reader", Start::kOldest, std::make_shared<Signal>()).id;
   Append(queue, 0, 4);
   EXPECT_EQ(budget_->used(), 4 * ChargeOf(1));
   ReadResult in_flight = queue.Read(0, 0, 2, ~0ull);
@@ -214,7 +274,7 @@ class Blocked {
 
 TEST_F(QueueTest, ABlockedAppendGoesOnWhenAReaderLetsGo) {
   MemoryQueue& queue = Make({.max_events = 2});
-  const ReaderId reader = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
+  const ReaderId reader = queue.AddReader("reader", Start::kOldest, std::make_shared<Signal>()).id;
   Blocked append(queue, 5, 1);
   for (uint64_t held = 2; held <= 4; ++held) {
     Blocked::WaitEnd(queue, held);
@@ -252,7 +312,7 @@ TEST_F(QueueTest, ABlockedAppendGoesOnWhenAnotherQueueFreesMemory) {
 
 TEST_F(QueueTest, ABlockedAppendGoesOnWhenWhatIsInFlightComesBack) {
   MemoryQueue& queue = Make({}, /*memory=*/ChargeOf(100) + 50);
-  const ReaderId reader = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
+  const ReaderId reader = queue.AddReader("reader", Start::kOldest, std::make_shared<Signal>()).id;
   ASSERT_TRUE(AppendSized(queue, 100));
   ReadResult in_flight = queue.Read(0, 0, 1, ~0ull);
   queue.Release(reader, {1, 0});
@@ -276,7 +336,7 @@ TEST_F(QueueTest, AppendGivesUpAtItsTimeout) {
 
 TEST_F(QueueTest, TheLongestTimeoutMeansForEver) {
   MemoryQueue& queue = Make({.max_events = 1});
-  const ReaderId reader = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
+  const ReaderId reader = queue.AddReader("reader", Start::kOldest, std::make_shared<Signal>()).id;
   Blocked append(queue, 2, 1, Nanoseconds::max());
   Blocked::WaitEnd(queue, 1);
   queue.Release(reader, {1, 1});
@@ -394,8 +454,8 @@ TEST_F(QueueTest, ManyQueuesStayWithinTheLimitAndEachHasItsReserve) {
 
 TEST_F(QueueTest, AcksOnceEveryReaderHasSettledAndNotBefore) {
   MemoryQueue& queue = Make({});
-  const ReaderId a = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
-  const ReaderId b = queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id;
+  const ReaderId a = queue.AddReader("a", Start::kOldest, std::make_shared<Signal>()).id;
+  const ReaderId b = queue.AddReader("b", Start::kOldest, std::make_shared<Signal>()).id;
   Append(queue, 100, 4);
   queue.Release(a, {4, 3});
   EXPECT_THAT(acks_, IsEmpty());
@@ -420,8 +480,8 @@ TEST_F(QueueTest, AcksComeInOrderFromTwoReadersThreads) {
     acks.insert(acks.end(), tokens, tokens + n);
     inside = false;
   });
-  const ReaderId readers[] = {queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id,
-                              queue.AddReader("r", Start::kOldest, std::make_shared<Signal>()).id};
+  const ReaderId readers[] = {queue.AddReader("a", Start::kOldest, std::make_shared<Signal>()).id,
+                              queue.AddReader("b", Start::kOldest, std::make_shared<Signal>()).id};
   for (uint64_t i = 0; i < kEvents; i += 100) Append(queue, i, 100);
   // Each waits for the other now and then, so that now this one and now that one is the last to
   // settle.
