@@ -77,7 +77,7 @@ class Remote final : public StoreTools {
 
 class Direct final : public StoreTools {
  public:
-  Direct(std::unique_ptr<config::Config> config, std::unique_ptr<Clock> clock,
+  Direct(std::shared_ptr<const config::Config> config, std::unique_ptr<Clock> clock,
          std::unique_ptr<store::Store> store)
       : StoreTools(false),
         config_(std::move(config)),
@@ -85,7 +85,7 @@ class Direct final : public StoreTools {
         store_(std::move(store)) {
     gateway::StoreAccess access;
     access.store = [this]() -> Result<store::Store*> { return store_.get(); };
-    access.config = config_.get();
+    access.config = [config = config_] { return config; };
     endpoints_ = gateway::StoreEndpoints(std::move(access));
   }
   ~Direct() override {
@@ -114,7 +114,7 @@ class Direct final : public StoreTools {
     return Fail(Code::kReject, "there is no " + method + " " + path);
   }
 
-  const std::unique_ptr<config::Config> config_;
+  const std::shared_ptr<const config::Config> config_;
   const std::unique_ptr<Clock> clock_;
   std::unique_ptr<store::Store> store_;
   std::vector<gateway::Endpoint> endpoints_;

@@ -129,6 +129,7 @@ struct GatewayConfig {
   std::string name;                      // default: the host name
   std::vector<std::string> plugin_dirs;  // searched in order, before the packaged directory
   std::chrono::nanoseconds shutdown_timeout{std::chrono::seconds(30)};
+  std::chrono::nanoseconds drain_timeout{std::chrono::seconds(10)};
   uint64_t memory_limit = 256ull << 20;
   std::string state_dir;  // absolute; default: systemd's state directory
   // When a group commit of the store goes.
@@ -151,6 +152,13 @@ struct Config {
   const SourceConfig* FindSource(std::string_view name) const;  // nullptr: there is none
   bool HasRoute(std::string_view source, std::string_view sink) const;
 };
+
+// Whether both say the same in all that the table of a source, or of a sink, holds; from of a sink
+// apart. What a secret's reference leads to is not looked at.
+bool SameTable(const SourceConfig& a, const SourceConfig& b);
+bool SameTable(const SinkConfig& a, const SinkConfig& b);
+// The keys of [gateway] that a running gateway cannot change and that differ, in words.
+std::vector<std::string> NeedRestart(const GatewayConfig& a, const GatewayConfig& b);
 
 struct Loaded {
   // With errors in findings: what could be read. As long as it is complete, its tables may be bound

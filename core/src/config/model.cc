@@ -133,6 +133,7 @@ class Builder {
       }
     }
     table.Duration("shutdown_timeout", nanoseconds(0), hours(24), &gateway.shutdown_timeout);
+    table.Duration("drain_timeout", nanoseconds(0), hours(1), &gateway.drain_timeout);
     table.Size("memory_limit", kMemoryLeast, kBytesMost, &gateway.memory_limit);
     ReadStateDir(&table);
     ReadCommit(table.Table("commit"));

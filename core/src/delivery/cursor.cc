@@ -11,7 +11,8 @@ constexpr Nanoseconds kHeldInterval = std::chrono::seconds(1);
 }  // namespace
 
 Cursor::Cursor(uint32_t lane, std::string sink, CursorSpec spec, const Clock* clock,
-               const std::shared_ptr<Signal>& signal, uint64_t max_window, uint64_t seed)
+               const std::shared_ptr<Signal>& signal, uint64_t max_window, uint64_t seed,
+               std::unique_ptr<Cursor> predecessor)
     : lane_(lane),
       spec_(std::move(spec)),
       route_(spec_.source->name + " -> " + sink + (spec_.replays ? " (replay)" : "")),
@@ -31,7 +32,46 @@ Cursor::Cursor(uint32_t lane, std::string sink, CursorSpec spec, const Clock* cl
   ledger_.source = spec_.source->name;
   ledger_.sink = std::move(sink);
   for (const event::OffsetRange& range : before_) above_ += range.end - range.first;
+  if (predecessor) TakeOver(predecessor.get());
   Show();
+}
+
+void Cursor::TakeOver(Cursor* predecessor) {
+  Cursor& old = *predecessor;
+  window_ = std::move(old.window_);
+  before_ = std::move(old.before_);
+  ranges_ = old.ranges_;
+  above_new_ = std::move(old.above_new_);
+  retries_ = std::move(old.retries_);
+  held_ = std::move(old.held_);
+  held_due_ = old.held_due_;
+  letters_ = std::move(old.letters_);
+  released_ = std::move(old.released_);
+  hold_told_ = old.hold_told_;
+  committed_told_ = old.committed_told_;
+  ledger_ = old.ledger_;
+  committed_ = old.committed_;
+  above_ = old.above_;
+  retries_counted_ = old.retries_counted_;
+  unknown_counted_ = old.unknown_counted_;
+  window_.ForEach([this](Slot& slot) {
+    // What settled and could not be recorded stays so until the cursor gets there.
+    if (slot.state != SlotState::kInFlight) return true;
+    slot.state = SlotState::kRetry;
+    slot.arena.reset();
+    retries_.insert(slot.offset);
+    ++retries_counted_;
+    ++unknown_counted_;
+    return true;
+  });
+  changed_ = true;
+}
+
+void Cursor::SetSource(const event::SourceInfo* source) {
+  event::Encoder encoder(source, spec_.encoder);
+  if (in_flight_ == 0) old_encoders_.clear();
+  old_encoders_.push_back(std::exchange(encoder_, std::move(encoder)));
+  spec_.source = source;
 }
 
 void Cursor::SkipIfBehind(TimePoint now) {
@@ -87,7 +127,7 @@ bool Cursor::HasWork(TimePoint now) const {
   if (spec_.order == Order::kStrict && in_flight_ > 0) return false;
   if (spec_.order == Order::kStrictPipelined && broken_ && in_flight_ > 0) return false;
   if (!retries_.empty()) return true;
-  return WindowRoom() > 0 && spec_.queue->end() > window_.next();
+  return WindowRoom() > 0 && End() > window_.next();
 }
 
 bool Cursor::Encode(const Slot& slot, Batch* batch) {
@@ -109,14 +149,16 @@ bool Cursor::Encode(const Slot& slot, Batch* batch) {
 void Cursor::Build(uint64_t max_events, uint64_t max_bytes, Batch* batch) {
   batch->messages.clear();
   batch->retried = batch->read = 0;
-  batch->bytes = 0;
+  batch->bytes = batch->highest_taken = 0;
   batch->arena = std::make_shared<event::Arena>();
   batch->unencodable.reset();
   if (spec_.order == Order::kStrict) max_events = 1;
   const auto full = [&] {
     return batch->messages.size() >= max_events || batch->bytes >= max_bytes;
   };
-  if (!retries_.empty()) batch->highest_taken = window_.HighestTaken();
+  // Under strict order the bus has taken what stands before: a reload has lost its receipt.
+  if (!retries_.empty() && spec_.order == Order::kRelaxed)
+    batch->highest_taken = window_.HighestTaken();
   for (auto it = retries_.begin(); it != retries_.end() && !full(); ++it) {
     if (!Encode(*window_.Find(*it), batch)) return;
     ++batch->retried;
@@ -125,6 +167,8 @@ void Cursor::Build(uint64_t max_events, uint64_t max_bytes, Batch* batch) {
 
   PassBefore();
   uint64_t room = std::min(max_events - batch->messages.size(), WindowRoom());
+  if (end_ <= window_.next()) return;
+  room = std::min(room, end_ - window_.next());
   if (!before_.empty()) room = std::min(room, before_.front().first - window_.next());
   auto read = spec_.queue->Read(reader_.id, window_.next(), room, max_bytes - batch->bytes);
   if (read.begin > window_.next()) AppendDropped(read.begin, read.skipped);
@@ -494,7 +538,7 @@ TimePoint Cursor::NextExpiry() const {
   return next;
 }
 
-bool Cursor::Drained() const { return window_.empty() && window_.next() == spec_.queue->end(); }
+bool Cursor::Drained() const { return window_.empty() && window_.next() >= End(); }
 
 std::pair<uint64_t, uint64_t> Cursor::IdentityOf(const Slot& slot) const {
   if (spec_.replays) return spec_.queue->IdentityOf(slot.offset);

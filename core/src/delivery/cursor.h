@@ -2,6 +2,7 @@
 // thread; only Snapshot and Status are for others.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <limits>
 #include <map>
@@ -20,6 +21,7 @@ namespace penstock::delivery {
 // A message's token: the lane above, the event's offset below.
 inline constexpr uint32_t kLaneShift = 48;
 inline constexpr uint64_t kOffsetMask = (uint64_t{1} << kLaneShift) - 1;
+inline constexpr uint32_t kMaxLanes = 1u << (64 - kLaneShift);
 
 // What is submitted at once: encoded messages of neighbouring events.
 struct Batch {
@@ -37,13 +39,20 @@ struct Batch {
 class Cursor {
  public:
   Cursor(uint32_t lane, std::string sink, CursorSpec spec, const Clock* clock,
-         const std::shared_ptr<Signal>& signal, uint64_t max_window, uint64_t seed);
+         const std::shared_ptr<Signal>& signal, uint64_t max_window, uint64_t seed,
+         std::unique_ptr<Cursor> predecessor = nullptr);
   Cursor(const Cursor&) = delete;
   Cursor& operator=(const Cursor&) = delete;
 
   uint32_t lane() const { return lane_; }
   bool replays() const { return spec_.replays; }
   uint64_t next() const { return window_.next(); }
+  const std::string& source() const { return spec_.source->name; }
+
+  // See the dispatcher's functions for a route.
+  void EndAt(uint64_t offset) { end_ = spec_.replays ? std::min(offset, next()) : offset; }
+  void Leave() { spec_.queue->RemoveReader(reader_.id); }
+  void SetSource(const event::SourceInfo* source);
 
   // ---- what may be submitted
   // Jumps past what is too far behind, if the user wants that.
@@ -94,6 +103,9 @@ class Cursor {
 
  private:
   bool InBackoff(TimePoint now) const { return now < retry_at_; }
+  // Behind the last event that is to be read now.
+  uint64_t End() const { return std::min(end_, spec_.queue->end()); }
+  void TakeOver(Cursor* predecessor);
   // Everything in [next, end) was dropped, but for what settled before.
   void AppendDropped(uint64_t end, DropReason reason);
   // What settled before the last restart and comes next goes into the window.
@@ -128,14 +140,16 @@ class Cursor {
   TimePoint NextExpiry() const;
 
   const uint32_t lane_;
-  const CursorSpec spec_;
+  CursorSpec spec_;
   const std::string route_;  // "orders -> bus"
-  const event::Encoder encoder_;
+  event::Encoder encoder_;
+  std::vector<event::Encoder> old_encoders_;  // messages in flight point into them
   const Clock* const clock_;
   const queue::Reader reader_;
   const uint64_t max_window_;  // slots
 
   Window window_;
+  uint64_t end_ = std::numeric_limits<uint64_t>::max();  // nothing is read from here on
   const bool records_;  // what settles above the cursor; else that waits until the cursor is there
   std::deque<event::OffsetRange> before_;      // settled before the last restart; from next() on
   std::vector<event::OffsetRange> settled_;    // since the last Commit

@@ -1,6 +1,7 @@
 #include "delivery/dispatcher.h"
 
 #include <algorithm>
+#include <cassert>
 
 #include "delivery/cursor.h"
 
@@ -32,20 +33,60 @@ Dispatcher::Dispatcher(std::string sink_name, SinkPort* port, WindowLimits limit
 
 Dispatcher::~Dispatcher() = default;
 
-void Dispatcher::AddCursor(CursorSpec spec) {
-  const auto lane = static_cast<uint32_t>(cursors_.size());
+void Dispatcher::AddCursor(CursorSpec spec) { AddCursor(std::move(spec), nullptr); }
+
+void Dispatcher::AddCursor(CursorSpec spec, std::unique_ptr<Cursor> predecessor) {
+  const auto lane = static_cast<uint32_t>(lanes_.size());
+  assert(lane < kMaxLanes);
   std::lock_guard lock(cursors_mutex_);
-  cursors_.push_back(std::make_unique<Cursor>(lane, name_, std::move(spec), clock_, signal_,
-                                              limits_.max_events * kWindowFactor,
-                                              seed_ + lane * 0x9e3779b97f4a7c15u));
+  cursors_.push_back(std::make_unique<Cursor>(
+      lane, name_, std::move(spec), clock_, signal_, limits_.max_events * kWindowFactor,
+      seed_ + lane * 0x9e3779b97f4a7c15u, std::move(predecessor)));
+  lanes_.push_back(cursors_.back().get());
 }
 
-void Dispatcher::AddCursorLater(CursorSpec spec) {
+void Dispatcher::Post(std::function<void()> f) {
   {
     std::lock_guard lock(mutex_);
-    inbox_.added.push_back(std::move(spec));
+    inbox_.posted.push_back(std::move(f));
   }
   signal_->Notify();
+}
+
+void Dispatcher::EndRoute(const std::string& source, uint64_t offset) {
+  for (auto& cursor : cursors_) {
+    if (cursor->source() == source) cursor->EndAt(offset);
+  }
+}
+
+bool Dispatcher::Ended(const std::string& source) const {
+  return std::all_of(cursors_.begin(), cursors_.end(), [&](const auto& cursor) {
+    return cursor->source() != source || cursor->Drained();
+  });
+}
+
+void Dispatcher::RemoveRoute(const std::string& source) {
+  std::lock_guard lock(cursors_mutex_);
+  std::erase_if(cursors_, [&](const auto& cursor) {
+    if (cursor->source() != source) return false;
+    assert(cursor->in_flight() == 0);
+    cursor->Leave();
+    lanes_[cursor->lane()] = nullptr;
+    return true;
+  });
+}
+
+void Dispatcher::SetSource(const event::SourceInfo* source) {
+  for (auto& cursor : cursors_) {
+    if (cursor->source() == source->name) cursor->SetSource(source);
+  }
+}
+
+std::vector<std::unique_ptr<Cursor>> Dispatcher::TakeCursors() {
+  std::lock_guard lock(cursors_mutex_);
+  lanes_.assign(lanes_.size(), nullptr);
+  in_flight_ = 0;
+  return std::exchange(cursors_, {});
 }
 
 TimePoint Dispatcher::Step() {
@@ -100,8 +141,8 @@ void Dispatcher::TakeInbox() {
   working_.done.clear();
   working_.reasons.clear();
   if (std::exchange(working_.connected, false)) OnConnected();
-  for (CursorSpec& spec : working_.added) AddCursor(std::move(spec));
-  working_.added.clear();
+  for (const auto& f : working_.posted) f();
+  working_.posted.clear();
   if (state_changed) connected_ = state == PENSTOCK_STATE_READY;
 }
 
@@ -119,8 +160,8 @@ void Dispatcher::Settle(const Done& done, const std::vector<std::string>& reason
                                       ? std::string_view()
                                       : std::string_view(reasons[static_cast<size_t>(done.reason)]);
   const bool known =
-      lane < cursors_.size() &&
-      cursors_[lane]->Settle(done.token & kOffsetMask, done.outcome, done.flags, reason, done.code);
+      lane < lanes_.size() && lanes_[lane] != nullptr &&
+      lanes_[lane]->Settle(done.token & kOffsetMask, done.outcome, done.flags, reason, done.code);
   if (known) {
     --in_flight_;
   } else if (misuse_log_.Allow(now_)) {
@@ -163,12 +204,15 @@ Dispatcher::Room Dispatcher::RoomFor(const Cursor& cursor, uint64_t sharers) con
 void Dispatcher::Fill() {
   if (!MaySubmit()) return;
   std::vector<Cursor*> busy;
+  size_t first = 0;
   for (size_t i = 0; i < cursors_.size(); ++i) {
-    Cursor& cursor = *cursors_[(turn_ + i) % cursors_.size()];
-    if (cursor.HasWork(now_)) busy.push_back(&cursor);
+    const size_t at = (turn_ + i) % cursors_.size();
+    if (!cursors_[at]->HasWork(now_)) continue;
+    if (busy.empty()) first = at;
+    busy.push_back(cursors_[at].get());
   }
   if (busy.empty()) return;
-  turn_ = (busy.front()->lane() + 1) % cursors_.size();
+  turn_ = first + 1;
   CountShared();
   while (!busy.empty()) busy = TakeTurns(busy);
 }

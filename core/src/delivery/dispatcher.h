@@ -4,6 +4,7 @@
 #include <penstock/plugin.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -107,9 +108,25 @@ class Dispatcher {
   Dispatcher(const Dispatcher&) = delete;
   Dispatcher& operator=(const Dispatcher&) = delete;
 
+  // A cursor of a source that this sink does not read yet.
   void AddCursor(CursorSpec spec);
-  // The same from any thread, while another one steps; it happens in the next Step.
-  void AddCursorLater(CursorSpec spec);
+  // The same in the place of the cursor that another dispatcher had for that sink and source: it
+  // goes on where that one stands, and sends again what that one left without a receipt.
+  void AddCursor(CursorSpec spec, std::unique_ptr<Cursor> predecessor);
+  // f runs in the next Step, on its thread. Any thread.
+  void Post(std::function<void()> f);
+
+  // Of one source's cursors, its replays included; all like AddCursor.
+  // Nothing is read from offset on; max(): all is. Replays end where they are.
+  void EndRoute(const std::string& source, uint64_t offset);
+  // All up to there has settled, and nothing is in flight.
+  bool Ended(const std::string& source) const;
+  // Once ended: the queue forgets the reader.
+  void RemoveRoute(const std::string& source);
+  // What is encoded from now on says so of its source.
+  void SetSource(const event::SourceInfo* source);
+  // All cursors, for the dispatcher that comes after this one. Nobody steps or will step.
+  std::vector<std::unique_ptr<Cursor>> TakeCursors();
 
   // Handles what came in, submits what can be submitted, and returns when it wants to be called
   // again even if the signal is not notified: TimePoint::max() for never. Blocks only as long as
@@ -118,9 +135,9 @@ class Dispatcher {
 
   // From now on the sink is flushed whenever there is nothing more to submit. Any thread.
   void SetDraining() { draining_ = true; }
-  // From now on Step only handles receipts. When this returns the port is not being called and will
-  // not be called again; it blocks for as long as a call is under way. Any thread but from within
-  // the port.
+  // From now on Step only handles receipts. When this returns the
+  // port is not being called and will not be called again; it blocks for as long as a call is under
+  // way. Any thread but from within the port.
   void StopSubmitting();
   // Everything that the queues hold has settled.
   bool Drained() const;
@@ -150,7 +167,7 @@ class Dispatcher {
     bool ready = false;
     bool connected = false;  // the state has become READY
     bool state_changed = false;
-    std::vector<CursorSpec> added;
+    std::vector<std::function<void()>> posted;
   };
   // What a cursor may have in flight in addition.
   struct Room {
@@ -192,7 +209,8 @@ class Dispatcher {
   // Only Step's thread changes it, under cursors_mutex_; others read it under that.
   std::vector<std::unique_ptr<Cursor>> cursors_;
   mutable std::mutex cursors_mutex_;
-  size_t turn_ = 0;  // whose turn it is
+  std::vector<Cursor*> lanes_;  // by their number; null: it is gone, and its number with it
+  size_t turn_ = 0;             // whose turn it is
   uint64_t in_flight_ = 0;
   Room shared_{0, 0};    // in flight beyond each cursor's own part of the window
   bool paused_ = false;  // submit said AGAIN and ready() has not come

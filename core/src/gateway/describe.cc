@@ -77,7 +77,7 @@ std::string OrderWords(const SinkPart& sink) {
   if (sink.config->order == config::Order::kRelaxed)
     return "in order while nothing fails; an event that is retried may stand after later ones "
            "(counted)";
-  return MayPipelineStrict(sink)
+  return MayPipelineStrict(*sink.plugin, *sink.config)
              ? "strict, pipelined: after a failure the window is sent again from the first failed "
                "event"
              : "strict, one event at a time: throughput is one event per answer of the bus";

@@ -38,7 +38,10 @@ const char* StateName(int32_t state) {
   }
 }
 
+// How often an emit that waits for room looks whether its source is given up.
+constexpr Nanoseconds kAbandonInterval = std::chrono::milliseconds(100);
 constexpr Nanoseconds kStopGrace = std::chrono::seconds(2);
+constexpr Nanoseconds kRetirePoll = std::chrono::milliseconds(5);
 // Between two log lines that give another reason for the same state.
 constexpr Nanoseconds kReasonPause = std::chrono::seconds(10);
 
@@ -49,7 +52,7 @@ void NameThread(const std::string& name) { prctl(PR_SET_NAME, name.substr(0, 15)
 // ---- Instance
 
 Instance::Instance(plugin::Kind kind, std::string name, std::shared_ptr<plugin::Plugin> plugin,
-                   config::Options options, MetricTable* metrics)
+                   std::shared_ptr<const config::Options> options, MetricTable* metrics)
     : name_(std::move(name)),
       component_(std::string(plugin::KindName(kind)) + ' ' + name_),
       plugin_(std::move(plugin)),
@@ -75,7 +78,7 @@ Instance::~Instance() { assert(instance_ == nullptr); }
 Result<void> Instance::Create() {
   penstock_error error{};
   error.struct_size = sizeof error;
-  const penstock_status status = entry().create(&host_, options_.abi(), &instance_, &error);
+  const penstock_status status = entry().create(&host_, options_->abi(), &instance_, &error);
   if (status == PENSTOCK_OK) return {};
   instance_ = nullptr;
   return Fail(
@@ -178,7 +181,7 @@ const void* Instance::Extension(const penstock_host*, const char*) noexcept { re
 // ---- SourceInstance
 
 SourceInstance::SourceInstance(std::string name, std::shared_ptr<plugin::Plugin> plugin,
-                               config::Options options, MetricTable* metrics,
+                               std::shared_ptr<const config::Options> options, MetricTable* metrics,
                                uint64_t read_ahead_bytes, std::function<void()> on_finished)
     : Instance(plugin::Kind::kSource, std::move(name), std::move(plugin), std::move(options),
                metrics),
@@ -210,7 +213,7 @@ void SourceInstance::Run() {
     failed_ = true;
     const std::string reason = std::string("stopped for good: ") +
                                (error.text[0] != '\0' ? error.text : "the plugin gave no reason") +
-                               "; mend it and restart the gateway";
+                               "; mend it and reload or restart the gateway";
     Show("failed", reason);
     log::LogError(component(), reason);
   } else if (!stopping_) {
@@ -239,7 +242,18 @@ void SourceInstance::OnAck(const uint64_t* ack_tokens, size_t n) {
 penstock_status SourceInstance::Emit(const penstock_host* host, const penstock_event_batch* batch,
                                      size_t* accepted, int64_t timeout_ns) noexcept {
   auto* self = static_cast<SourceInstance*>(static_cast<Instance*>(host->ctx));
-  return self->queue_->Append(*batch, accepted, Nanoseconds(timeout_ns));
+  if (timeout_ns >= 0) return self->queue_->Append(*batch, accepted, Nanoseconds(timeout_ns));
+  // For ever, but not for one that is to be replaced while its queue stays full.
+  penstock_event_batch rest = *batch;
+  for (*accepted = 0;;) {
+    size_t n = 0;
+    const penstock_status status = self->queue_->Append(rest, &n, kAbandonInterval);
+    *accepted += n;
+    if (status != PENSTOCK_AGAIN) return status;
+    if (self->abandoned_) return PENSTOCK_STOPPED;
+    rest.events = penstock_event_at(&rest, n);
+    rest.count -= n;
+  }
 }
 
 int32_t SourceInstance::Stopping(const penstock_host* host) noexcept {
@@ -249,7 +263,7 @@ int32_t SourceInstance::Stopping(const penstock_host* host) noexcept {
 // ---- SinkInstance
 
 SinkInstance::SinkInstance(std::string name, std::shared_ptr<plugin::Plugin> plugin,
-                           config::Options options, MetricTable* metrics,
+                           std::shared_ptr<const config::Options> options, MetricTable* metrics,
                            delivery::WindowLimits limits, queue::MemoryBudget* budget,
                            uint64_t reserve, const Clock* clock, uint64_t seed)
     : Instance(plugin::Kind::kSink, std::move(name), std::move(plugin), std::move(options),
@@ -303,6 +317,43 @@ void SinkInstance::Drain() {
   signal_->Notify();
 }
 
+void SinkInstance::AddCursorLater(delivery::CursorSpec spec) {
+  const auto shared = std::make_shared<delivery::CursorSpec>(std::move(spec));
+  dispatcher_.Post([this, shared] { dispatcher_.AddCursor(std::move(*shared)); });
+}
+
+void SinkInstance::Change(const std::function<void(delivery::Dispatcher&)>& f) {
+  if (!thread_.joinable()) return f(dispatcher_);
+  std::atomic<bool> done{false};
+  dispatcher_.Post([&] {
+    f(dispatcher_);
+    done = true;
+    changed_->Notify();
+  });
+  for (;;) {
+    const Signal::Ticket ticket = changed_->Take();
+    if (done) return;
+    changed_->WaitPast(ticket, TimePoint::max());
+  }
+}
+
+std::vector<std::unique_ptr<delivery::Cursor>> SinkInstance::Retire(TimePoint deadline) {
+  dispatcher_.StopSubmitting();
+  const auto settled = [this] {
+    uint64_t in_flight = 0;
+    Change([&](delivery::Dispatcher& dispatcher) { in_flight = dispatcher.in_flight(); });
+    return in_flight == 0;
+  };
+  while (!settled() && Status().state == PENSTOCK_STATE_READY && clock_->Now() < deadline) {
+    const Signal::Ticket ticket = changed_->Take();
+    changed_->WaitPast(ticket, std::min(deadline, clock_->Now() + kRetirePoll));
+  }
+  Stop();
+  // What it was given is in use until it is gone.
+  Destroy();
+  return dispatcher_.TakeCursors();
+}
+
 void SinkInstance::Stop() {
   dispatcher_.StopSubmitting();
   StopPlugin();
@@ -316,7 +367,7 @@ penstock_status SinkInstance::Submit(const penstock_message_batch& batch, size_t
 }
 
 void SinkInstance::Flush() {
-  if (entry().flush != nullptr) entry().flush(plugin_instance());
+  if (entry().flush != nullptr && plugin_instance() != nullptr) entry().flush(plugin_instance());
 }
 
 void SinkInstance::Cancel(const std::vector<uint64_t>& tokens) {

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "config/config.h"
+#include "delivery/cursor.h"
 #include "delivery/dispatcher.h"
 #include "gateway/metrics.h"
 #include "platform/clock.h"
@@ -37,7 +38,7 @@ class Instance {
 
  protected:
   Instance(plugin::Kind kind, std::string name, std::shared_ptr<plugin::Plugin> plugin,
-           config::Options options, MetricTable* metrics);
+           std::shared_ptr<const config::Options> options, MetricTable* metrics);
   virtual ~Instance();
 
   Result<void> Create();
@@ -71,7 +72,7 @@ class Instance {
   const std::string name_;
   const std::string component_;  // "source orders"
   const std::shared_ptr<plugin::Plugin> plugin_;
-  const config::Options options_;
+  const std::shared_ptr<const config::Options> options_;
   MetricTable* const metrics_;
   penstock_host host_{};
   penstock_instance* instance_ = nullptr;
@@ -86,9 +87,9 @@ class Instance {
 class SourceInstance final : public Instance {
  public:
   // on_finished is called once from the source's thread when run() has returned.
-  SourceInstance(std::string name, std::shared_ptr<plugin::Plugin> plugin, config::Options options,
-                 MetricTable* metrics, uint64_t read_ahead_bytes,
-                 std::function<void()> on_finished);
+  SourceInstance(std::string name, std::shared_ptr<plugin::Plugin> plugin,
+                 std::shared_ptr<const config::Options> options, MetricTable* metrics,
+                 uint64_t read_ahead_bytes, std::function<void()> on_finished);
   ~SourceInstance() override;
 
   // Set before Start: where events go.
@@ -100,8 +101,12 @@ class SourceInstance final : public Instance {
   Result<void> Start();
   // Asks run() to return.
   void Stop();
+  // Takes nothing more from it, so that it can return though its queue stays full.
+  void Abandon() { abandoned_ = true; }
   bool finished() const { return finished_; }
   bool failed() const { return failed_; }
+  bool stopping() const { return stopping_; }
+  bool running() const { return thread_.joinable() && !finished_; }
   void Join();
 
  private:
@@ -114,6 +119,7 @@ class SourceInstance final : public Instance {
   std::shared_ptr<queue::Queue> queue_;
   const std::function<void()> on_finished_;
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> abandoned_{false};
   std::atomic<bool> finished_{false};
   std::atomic<bool> failed_{false};
   std::thread thread_;
@@ -121,14 +127,17 @@ class SourceInstance final : public Instance {
 
 class SinkInstance final : public Instance, private delivery::SinkPort {
  public:
-  SinkInstance(std::string name, std::shared_ptr<plugin::Plugin> plugin, config::Options options,
-               MetricTable* metrics, delivery::WindowLimits limits, queue::MemoryBudget* budget,
-               uint64_t reserve, const Clock* clock, uint64_t seed);
+  SinkInstance(std::string name, std::shared_ptr<plugin::Plugin> plugin,
+               std::shared_ptr<const config::Options> options, MetricTable* metrics,
+               delivery::WindowLimits limits, queue::MemoryBudget* budget, uint64_t reserve,
+               const Clock* clock, uint64_t seed);
   ~SinkInstance() override;
 
   void AddCursor(delivery::CursorSpec spec) { dispatcher_.AddCursor(std::move(spec)); }
   // While it runs. Any thread.
-  void AddCursorLater(delivery::CursorSpec spec) { dispatcher_.AddCursorLater(std::move(spec)); }
+  void AddCursorLater(delivery::CursorSpec spec);
+  // Runs f on the delivery thread, between two steps, and waits for it. The control thread.
+  void Change(const std::function<void(delivery::Dispatcher&)>& f);
   Result<void> Create() { return Instance::Create(); }
   // Starts the plugin and the delivery thread.
   Result<void> Start();
@@ -138,6 +147,10 @@ class SinkInstance final : public Instance, private delivery::SinkPort {
   bool drained() const { return drained_; }
   // Notified when drained() becomes true. Set before Start.
   void SetOnDrained(std::function<void()> f) { on_drained_ = std::move(f); }
+  // It gets nothing more: whoever comes after it gets the rest. Waits for the receipts of what it
+  // has, as long as it is connected and until the deadline; then ends it, as Stop and destroying it
+  // do, and gives its cursors away.
+  std::vector<std::unique_ptr<delivery::Cursor>> Retire(TimePoint deadline);
   // Ends the delivery thread, drained or not; waits at most about two seconds for the sink's last
   // receipts.
   void Stop();
@@ -159,6 +172,7 @@ class SinkInstance final : public Instance, private delivery::SinkPort {
   const std::shared_ptr<Signal> signal_ = std::make_shared<Signal>();
   delivery::Dispatcher dispatcher_;
   std::function<void()> on_drained_;
+  std::shared_ptr<Signal> changed_ = std::make_shared<Signal>();  // what Change waits for is done
   std::atomic<bool> reported_{false};
   std::atomic<bool> draining_{false};
   std::atomic<bool> drained_{false};

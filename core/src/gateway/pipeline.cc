@@ -21,12 +21,8 @@ uint64_t Random64() {
 
 // What the last commits may take at a stop.
 constexpr Nanoseconds kLastCommit = std::chrono::seconds(5);
-
-// Each part's own minimum: an even split of half the limit, so that the other half is shared by
-// need.
-uint64_t Reserve(uint64_t memory_limit, size_t parts) {
-  return std::min<uint64_t>(memory_limit / 2 / std::max<size_t>(parts, 1), 4 << 20);
-}
+// Address space of the store that a reload may give to new or larger queues.
+constexpr uint64_t kRoomForReloads = 4ull << 30;
 
 queue::WhenFull ToQueue(config::WhenFull when_full) {
   switch (when_full) {
@@ -40,6 +36,10 @@ queue::WhenFull ToQueue(config::WhenFull when_full) {
   return queue::WhenFull::kBlock;
 }
 
+queue::Limits ToLimits(const config::QueueConfig& config) {
+  return {config.max_events, config.max_bytes, ToQueue(config.when_full)};
+}
+
 Result<std::vector<event::Template>> Templates(const SinkPart& part) {
   std::vector<event::Template> out;
   const penstock_plugin& entry = part.plugin->entry();
@@ -47,7 +47,7 @@ Result<std::vector<event::Template>> Templates(const SinkPart& part) {
     const auto* option = reinterpret_cast<const penstock_option*>(
         reinterpret_cast<const char*>(entry.options) + i * entry.option_stride);
     if (option->type != PENSTOCK_OPT_TEMPLATE) continue;
-    const penstock_value* value = part.options.Get(option->name);
+    const penstock_value* value = part.options->Get(option->name);
     auto parsed = event::Template::Parse(std::string_view(value->str.ptr, value->str.len));
     if (!parsed) return tl::unexpected(std::move(parsed.error()).Prefixed(option->name));
     out.push_back(std::move(*parsed));
@@ -55,13 +55,19 @@ Result<std::vector<event::Template>> Templates(const SinkPart& part) {
   return out;
 }
 
+queue::StoredLetters::Limits ToLimits(const config::DeadLettersConfig& bounds) {
+  return {bounds.max_events, bounds.max_bytes,
+          bounds.when_full == config::LettersFull::kDropOldest};
+}
+
 }  // namespace
 
-Pipeline::Pipeline(Prepared* prepared, const Clock* clock, Signal* changed)
+Pipeline::Pipeline(const Prepared* prepared, const Clock* clock, Signal* changed)
     : prepared_(prepared),
       clock_(clock),
       changed_(changed),
-      budget_(prepared->config.gateway.memory_limit) {}
+      budget_(prepared->config.gateway.memory_limit),
+      config_(std::make_shared<const config::Config>(prepared->config)) {}
 
 Pipeline::~Pipeline() {
   StopSources(clock_->Now());
@@ -71,20 +77,33 @@ Pipeline::~Pipeline() {
 }
 
 Result<void> Pipeline::Start() {
-  const uint64_t limit = prepared_->config.gateway.memory_limit;
-  const uint64_t reserve = Reserve(limit, prepared_->sources.size() + prepared_->sinks.size());
-  if (auto opened = OpenStore(); !opened) return opened;
-  for (SourcePart& part : prepared_->sources) {
-    if (auto built = BuildSource(&part, reserve); !built) return built;
+  const Prepared& prepared = *std::exchange(prepared_, nullptr);
+  if (auto opened = OpenStore(prepared.config); !opened) return opened;
+  for (const SourcePart& part : prepared.sources) {
+    auto source = BuildSource(part);
+    if (!source) return tl::unexpected(source.error());
+    (*source)->instance = MakeInstance(**source);
+    Connect(source->get(), (*source)->instance.get());
+    std::lock_guard lock(parts_mutex_);
+    sources_.push_back(std::move(*source));
   }
-  for (SinkPart& part : prepared_->sinks) {
-    if (auto built = BuildSink(&part, reserve); !built) return built;
+  for (const SinkPart& part : prepared.sinks) {
+    auto sink = BuildSink(part);
+    if (!sink) return tl::unexpected(sink.error());
+    for (const std::string& name : part.config->from) {
+      auto cursor = BuildCursor(**sink, *FindSource(name));
+      if (!cursor) return tl::unexpected(cursor.error());
+      (*sink)->instance->AddCursor(std::move(*cursor));
+    }
+    if (auto created = (*sink)->instance->Create(); !created) return created;
+    std::lock_guard lock(parts_mutex_);
+    sinks_.push_back(std::move(*sink));
   }
   for (auto& source : sources_) {
     if (auto created = source->instance->Create(); !created) return created;
   }
   for (auto& sink : sinks_) {
-    if (auto started = sink->Start(); !started) return started;
+    if (auto started = sink->instance->Start(); !started) return started;
   }
   for (auto& source : sources_) {
     if (auto started = source->instance->Start(); !started) return started;
@@ -94,7 +113,31 @@ Result<void> Pipeline::Start() {
   return {};
 }
 
+std::shared_ptr<const config::Config> Pipeline::config() const {
+  std::lock_guard lock(parts_mutex_);
+  return config_;
+}
+
+Pipeline::Source* Pipeline::FindSource(const std::string& name) const {
+  const auto found = std::find_if(sources_.begin(), sources_.end(),
+                                  [&](const auto& s) { return s->config.name == name; });
+  return found == sources_.end() ? nullptr : found->get();
+}
+
+Pipeline::Sink* Pipeline::FindSink(const std::string& name) const {
+  const auto found = std::find_if(sinks_.begin(), sinks_.end(),
+                                  [&](const auto& s) { return s->config.name == name; });
+  return found == sinks_.end() ? nullptr : found->get();
+}
+
+// An even split of half the limit, so that the other half is shared by need.
+uint64_t Pipeline::Reserve() const {
+  const size_t parts = config_->sources.size() + config_->sinks.size();
+  return std::min<uint64_t>(budget_.total() / 2 / std::max<size_t>(parts, 1), 4 << 20);
+}
+
 Result<void> Pipeline::RecountLetters() {
+  std::lock_guard lock(replays_mutex_);
   for (const auto& source : sources_) {
     if (!source->letters) continue;
     if (auto counted = source->letters->Recount(); !counted) return counted;
@@ -105,30 +148,27 @@ Result<void> Pipeline::RecountLetters() {
 Result<void> Pipeline::StartReplays() {
   if (!store_) return {};
   std::lock_guard lock(replays_mutex_);
-  for (size_t i = 0; i < sinks_.size(); ++i) {
-    const SinkPart& part = prepared_->sinks[i];
-    for (const auto& source : sources_) {
-      const std::vector<std::string>& from = part.config->from;
-      if (std::find(from.begin(), from.end(), source->info.name) == from.end()) continue;
-      if (auto started = StartReplays(part, sinks_[i].get(), source.get()); !started)
-        return started;
+  for (const auto& sink : sinks_) {
+    for (const std::string& name : sink->config.from) {
+      if (auto started = StartReplays(*sink, FindSource(name)); !started) return started;
     }
   }
   return {};
 }
 
-Result<void> Pipeline::StartReplays(const SinkPart& part, SinkInstance* sink, Source* source) {
-  std::shared_ptr<queue::ReplayQueue>& replays = source->replays[part.config->name];
+Result<void> Pipeline::StartReplays(const Sink& sink, Source* source) {
+  const std::string& name = sink.config.name;
+  std::shared_ptr<queue::ReplayQueue>& replays = source->replays[name];
   const bool known = replays != nullptr;
   if (!known) {
     if (source->letters->usage().events == 0) return {};
-    replays = std::make_shared<queue::ReplayQueue>(store_.get(), source->letters, part.config->name,
-                                                   &budget_, clock_);
+    replays =
+        std::make_shared<queue::ReplayQueue>(store_.get(), source->letters, name, &budget_, clock_);
   }
   const auto waiting = replays->Load();
   if (!waiting) return tl::unexpected(waiting.error());
   if (*waiting > 0) {
-    log::Info(source->info.name + " -> " + part.config->name,
+    log::Info(source->config.name + " -> " + name,
               std::to_string(*waiting) + " dead letters are sent again");
   }
   if (known) return {};
@@ -136,27 +176,30 @@ Result<void> Pipeline::StartReplays(const SinkPart& part, SinkInstance* sink, So
     replays.reset();
     return {};
   }
-  auto cursor = BuildCursor(part, *source);
+  auto cursor = BuildCursor(sink, *source);
   if (!cursor) return tl::unexpected(cursor.error());
-  cursor->queue = replays;
-  cursor->replays = true;
-  cursor->order = delivery::Order::kRelaxed;
-  cursor->skip_when_behind = false;
-  cursor->dead_letters = replays.get();
-  sink->AddCursorLater(std::move(*cursor));
+  ToReplays(replays, &*cursor);
+  sink.instance->AddCursorLater(std::move(*cursor));
   return {};
 }
 
-Result<void> Pipeline::OpenStore() {
-  const config::Config& config = prepared_->config;
+void Pipeline::ToReplays(std::shared_ptr<queue::ReplayQueue> replays,
+                         delivery::CursorSpec* cursor) {
+  cursor->dead_letters = replays.get();
+  cursor->queue = std::move(replays);
+  cursor->replays = true;
+  cursor->order = delivery::Order::kRelaxed;
+  cursor->skip_when_behind = false;
+}
+
+event::SourceInfo Pipeline::InfoOf(const config::SourceConfig& config) {
+  return {config.name, config.event_source, config.event_name,
+          config.event_type.empty() ? config.plugin : config.event_type, config.metadata};
+}
+
+Result<void> Pipeline::OpenStore(const config::Config& config) {
   store::Store::Options options;
-  bool disk = false;
-  for (const config::SourceConfig& source : config.sources) {
-    options.map_bytes += 2 * source.dead_letters.max_bytes;
-    if (source.queue.storage != config::Storage::kDisk) continue;
-    disk = true;
-    options.map_bytes += 2 * source.queue.max_bytes;
-  }
+  options.map_bytes = StoreBytes(config) + kRoomForReloads;
   options.readers += static_cast<unsigned>(config.sinks.size());
   options.commit = {config.gateway.commit_events, config.gateway.commit_bytes,
                     config.gateway.commit_interval};
@@ -166,6 +209,9 @@ Result<void> Pipeline::OpenStore() {
   }
   auto opened =
       lock ? store::Store::Open(std::move(*lock), options, clock_) : tl::unexpected(lock.error());
+  const bool disk = std::any_of(config.sources.begin(), config.sources.end(), [](const auto& s) {
+    return s.queue.storage == config::Storage::kDisk;
+  });
   if (!opened && !disk && (!lock || opened.error().code == Code::kConfig)) {
     // A gateway without state is a way to run one, but nobody should find out too late.
     log::Warn("store",
@@ -183,50 +229,32 @@ Result<void> Pipeline::OpenStore() {
   return ReconcileStore(store_.get(), config);
 }
 
-Result<void> Pipeline::BuildSource(SourcePart* part, uint64_t reserve) {
-  const config::SourceConfig& config = *part->config;
+Result<std::unique_ptr<Pipeline::Source>> Pipeline::BuildSource(const SourcePart& part) {
   auto source = std::make_unique<Source>();
-  source->info = {config.name, config.event_source, config.event_name,
-                  config.event_type.empty() ? config.plugin : config.event_type, config.metadata};
-  source->disk = config.queue.storage == config::Storage::kDisk;
-  source->instance = std::make_unique<SourceInstance>(
-      config.name, part->plugin, std::move(part->options), &metrics_, config.read_ahead_bytes,
-      [this] { changed_->Notify(); });
-  queue::OnSafe on_safe;
-  if (source->instance->WantsAcks()) {
-    on_safe = [instance = source->instance.get()](const uint64_t* tokens, size_t n) {
-      instance->OnAck(tokens, n);
-    };
-  }
+  source->config = *part.config;
+  source->plugin = part.plugin;
+  source->options = part.options;
+  source->infos.push_back(InfoOf(source->config));
   if (store_) {
-    const config::DeadLettersConfig& bounds = config.dead_letters;
-    auto letters = queue::StoredLetters::Open(
-        store_.get(), config.name,
-        {bounds.max_events, bounds.max_bytes, bounds.when_full == config::LettersFull::kDropOldest},
-        clock_);
+    auto letters = queue::StoredLetters::Open(store_.get(), source->config.name,
+                                              ToLimits(source->config.dead_letters), clock_);
     if (!letters) return tl::unexpected(letters.error());
     source->letters = std::move(*letters);
   }
-  auto queue = BuildQueue(config, reserve, std::move(on_safe), source->letters);
+  auto queue = BuildQueue(source->config, source->letters);
   if (!queue) return tl::unexpected(queue.error());
   source->queue = std::move(*queue);
-  source->instance->SetQueue(source->queue);
-  std::lock_guard lock(parts_mutex_);
-  sources_.push_back(std::move(source));
-  return {};
+  return source;
 }
 
 Result<std::shared_ptr<queue::Queue>> Pipeline::BuildQueue(
-    const config::SourceConfig& config, uint64_t reserve, queue::OnSafe on_safe,
-    const std::shared_ptr<queue::StoredLetters>& letters) {
-  const queue::Limits limits{config.queue.max_events, config.queue.max_bytes,
-                             ToQueue(config.queue.when_full)};
+    const config::SourceConfig& config, const std::shared_ptr<queue::StoredLetters>& letters) {
   if (config.queue.storage == config::Storage::kMemory) {
-    return std::make_shared<queue::MemoryQueue>(Random64(), limits, &budget_, reserve, clock_,
-                                                std::move(on_safe), letters);
+    return std::make_shared<queue::MemoryQueue>(Random64(), ToLimits(config.queue), &budget_,
+                                                Reserve(), clock_, nullptr, letters);
   }
-  auto queue = queue::DiskQueue::Open(store_.get(), config.name, limits, &budget_, reserve, clock_,
-                                      std::move(on_safe), letters);
+  auto queue = queue::DiskQueue::Open(store_.get(), config.name, ToLimits(config.queue), &budget_,
+                                      Reserve(), clock_, nullptr, letters);
   if (!queue) return tl::unexpected(queue.error());
   const queue::Stats stats = (*queue)->stats();
   if (stats.events > 0) {
@@ -236,48 +264,58 @@ Result<std::shared_ptr<queue::Queue>> Pipeline::BuildQueue(
   return *queue;
 }
 
-Result<void> Pipeline::BuildSink(SinkPart* part, uint64_t reserve) {
-  const config::SinkConfig& config = *part->config;
-  auto templates = Templates(*part);
-  if (!templates)
-    return tl::unexpected(std::move(templates.error()).Prefixed("sink " + config.name));
-  templates_[config.name] = std::move(*templates);
-  std::vector<delivery::CursorSpec> cursors;
-  for (const std::string& name : config.from) {
-    const auto source = std::find_if(sources_.begin(), sources_.end(),
-                                     [&](const auto& s) { return s->info.name == name; });
-    auto cursor = BuildCursor(*part, **source);
-    if (!cursor) return tl::unexpected(std::move(cursor.error()).Prefixed("sink " + config.name));
-    cursors.push_back(std::move(*cursor));
-  }
-  auto sink = std::make_unique<SinkInstance>(
-      config.name, part->plugin, std::move(part->options), &metrics_,
-      delivery::WindowLimits{config.max_in_flight_events, config.max_in_flight_bytes}, &budget_,
-      reserve, clock_, Random64());
-  for (delivery::CursorSpec& cursor : cursors) sink->AddCursor(std::move(cursor));
-  sink->SetOnDrained([this] { changed_->Notify(); });
-  if (auto created = sink->Create(); !created) return created;
-  std::lock_guard lock(parts_mutex_);
-  sinks_.push_back(std::move(sink));
-  return {};
+std::unique_ptr<SourceInstance> Pipeline::MakeInstance(
+    const Running<config::SourceConfig>& source) {
+  return std::make_unique<SourceInstance>(source.config.name, source.plugin, source.options,
+                                          &metrics_, source.config.read_ahead_bytes,
+                                          [this] { changed_->Notify(); });
 }
 
-Result<delivery::CursorSpec> Pipeline::BuildCursor(const SinkPart& part,
-                                                   const Source& source) const {
-  const config::SinkConfig& config = *part.config;
-  event::EncoderSpec encoder{config.format, config.name, templates_.at(config.name), {}};
+void Pipeline::Connect(Source* source, SourceInstance* instance) const {
+  instance->SetQueue(source->queue);
+  source->queue->SetLimits(ToLimits(source->config.queue));
+  if (source->letters) source->letters->SetLimits(ToLimits(source->config.dead_letters));
+  queue::OnSafe on_safe;
+  if (instance->WantsAcks())
+    on_safe = [instance](const uint64_t* tokens, size_t n) { instance->OnAck(tokens, n); };
+  source->queue->SetOnSafe(std::move(on_safe));
+}
+
+Result<std::unique_ptr<Pipeline::Sink>> Pipeline::BuildSink(const SinkPart& part) {
+  auto sink = std::make_unique<Sink>();
+  sink->config = *part.config;
+  sink->plugin = part.plugin;
+  sink->options = part.options;
+  const config::SinkConfig& config = sink->config;
+  auto templates = Templates(part);
+  if (!templates)
+    return tl::unexpected(std::move(templates.error()).Prefixed("sink " + config.name));
+  sink->templates = std::move(*templates);
+  sink->instance = std::make_unique<SinkInstance>(
+      config.name, part.plugin, part.options, &metrics_,
+      delivery::WindowLimits{config.max_in_flight_events, config.max_in_flight_bytes}, &budget_,
+      Reserve(), clock_, Random64());
+  sink->instance->SetOnDrained([this] { changed_->Notify(); });
+  return sink;
+}
+
+Result<delivery::CursorSpec> Pipeline::BuildCursor(const Sink& sink, const Source& source) const {
+  const config::SinkConfig& config = sink.config;
+  event::EncoderSpec encoder{config.format, config.name, sink.templates, {}};
   for (const auto& [name, text] : config.headers) {
     auto parsed = event::Template::Parse(text);
-    if (!parsed) return tl::unexpected(std::move(parsed.error()).Prefixed("headers." + name));
+    if (!parsed)
+      return tl::unexpected(
+          std::move(parsed.error()).Prefixed("sink " + config.name + ": headers." + name));
     encoder.headers.emplace_back(name, std::move(*parsed));
   }
   delivery::CursorSpec cursor;
   cursor.queue = source.queue;
-  cursor.source = &source.info;
+  cursor.source = &source.infos.back();
   cursor.encoder = std::move(encoder);
   if (config.order == config::Order::kStrict) {
-    cursor.order =
-        MayPipelineStrict(part) ? delivery::Order::kStrictPipelined : delivery::Order::kStrict;
+    cursor.order = MayPipelineStrict(*sink.plugin, config) ? delivery::Order::kStrictPipelined
+                                                           : delivery::Order::kStrict;
   }
   cursor.skip_when_behind = config.when_behind == config::WhenBehind::kSkip;
   cursor.max_behind = {config.max_behind.events, config.max_behind.bytes, config.max_behind.age};
@@ -286,6 +324,10 @@ Result<delivery::CursorSpec> Pipeline::BuildCursor(const SinkPart& part,
   cursor.dead_letters = source.letters.get();
   cursor.start = config.start_oldest ? queue::Start::kOldest : queue::Start::kNew;
   return cursor;
+}
+
+void Pipeline::Drain() {
+  for (auto& source : sources_) source->instance->Stop();
 }
 
 void Pipeline::StopSources(TimePoint deadline) {
@@ -303,29 +345,26 @@ void Pipeline::StopSources(TimePoint deadline) {
   if (store_) store_->Flush(std::max(deadline, clock_->Now() + kLastCommit));
 }
 
-void Pipeline::Drain() {
-  for (auto& sink : sinks_) sink->Drain();
+void Pipeline::DrainSinks() {
+  for (auto& sink : sinks_) sink->instance->Drain();
 }
 
 bool Pipeline::drained() const {
-  return std::all_of(sinks_.begin(), sinks_.end(), [](const auto& s) { return s->drained(); });
+  return std::all_of(sinks_.begin(), sinks_.end(),
+                     [](const auto& s) { return s->instance->drained(); });
 }
 
 bool Pipeline::worth_draining() const {
-  return std::any_of(
-      prepared_->sinks.begin(), prepared_->sinks.end(), [this](const SinkPart& part) {
-        const auto sink = std::find_if(sinks_.begin(), sinks_.end(), [&part](const auto& s) {
-          return s->name() == part.config->name;
-        });
-        if ((*sink)->drained()) return false;
-        return (*sink)->Status().state == PENSTOCK_STATE_READY ||
-               std::any_of(part.config->from.begin(), part.config->from.end(),
-                           [this](const std::string& source) { return !on_disk(source); });
-      });
+  return std::any_of(sinks_.begin(), sinks_.end(), [this](const auto& sink) {
+    if (sink->instance->drained()) return false;
+    return sink->instance->Status().state == PENSTOCK_STATE_READY ||
+           std::any_of(sink->config.from.begin(), sink->config.from.end(),
+                       [this](const std::string& source) { return !on_disk(source); });
+  });
 }
 
 void Pipeline::StopSinks() {
-  for (auto& sink : sinks_) sink->Stop();
+  for (auto& sink : sinks_) sink->instance->Stop();
   if (store_) store_->Flush(clock_->Now() + kLastCommit);
 }
 
@@ -342,8 +381,8 @@ uint64_t Pipeline::unstored() const {
 }
 
 bool Pipeline::on_disk(const std::string& source) const {
-  return std::any_of(sources_.begin(), sources_.end(),
-                     [&](const auto& s) { return s->info.name == source && s->disk; });
+  const Source* found = FindSource(source);
+  return found != nullptr && found->disk();
 }
 
 bool Pipeline::sources_finished() const {
@@ -359,7 +398,7 @@ bool Pipeline::any_source_failed() const {
 std::vector<delivery::Ledger> Pipeline::Ledgers() const {
   std::vector<delivery::Ledger> out;
   for (const auto& sink : sinks_) {
-    for (delivery::Ledger& ledger : sink->Ledgers()) out.push_back(std::move(ledger));
+    for (delivery::Ledger& ledger : sink->instance->Ledgers()) out.push_back(std::move(ledger));
   }
   return out;
 }

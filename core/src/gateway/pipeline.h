@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -19,11 +20,13 @@
 
 namespace penstock::gateway {
 
+class Reloading;
+
 class Pipeline {
  public:
-  // prepared must be ok() and outlive the pipeline. changed is notified when a source finishes or a
-  // sink is drained.
-  Pipeline(Prepared* prepared, const Clock* clock, Signal* changed);
+  // prepared must be ok(); only Start uses it. changed is notified when a source finishes or a sink
+  // is drained.
+  Pipeline(const Prepared* prepared, const Clock* clock, Signal* changed);
   // Called once, from the store's thread, when the store has failed. Set before Start.
   void SetOnStoreFailed(std::function<void()> f) { on_store_failed_ = std::move(f); }
   ~Pipeline();
@@ -33,6 +36,14 @@ class Pipeline {
   // Makes every instance, then starts the sinks, then the sources. After an error the pipeline is
   // only good to be destroyed.
   Result<void> Start();
+
+  // Changes what runs into what next says, which must be ok(). What is the same goes on untouched.
+  // The value says what changed; an error says why all is as it was. Once started; the control
+  // thread.
+  Result<std::string> Reload(const Prepared& next);
+
+  // The configuration that runs. Any thread.
+  std::shared_ptr<const config::Config> config() const;
 
   // Takes up the dead letters that are marked to be sent again. Any thread.
   Result<void> StartReplays();
@@ -45,11 +56,14 @@ class Pipeline {
   // go on. Any thread, once started.
   Result<void> RecountLetters();
 
+  // Every source is asked to stop, and what it still emits is taken; the next Reload starts them
+  // again. Does not wait.
+  void Drain();
   // No source emits any more after this: each is asked to stop and waited for until the deadline;
   // what it still emits is taken.
   void StopSources(TimePoint deadline);
   // Begins to drain the sinks.
-  void Drain();
+  void DrainSinks();
   bool drained() const;
   // Whether going on to drain may still save an event, or bring one further: false once all that is
   // left is on disk and its sinks are not connected.
@@ -71,39 +85,62 @@ class Pipeline {
   void Describe(GatewayStatus* status) const;
 
  private:
-  struct Source {
-    event::SourceInfo info;
-    std::unique_ptr<SourceInstance> instance;
+  friend class Reloading;
+
+  template <typename TableConfig>
+  struct Running {
+    TableConfig config;
+    std::shared_ptr<plugin::Plugin> plugin;
+    std::shared_ptr<const config::Options> options;
+  };
+  struct Source : Running<config::SourceConfig> {
+    std::deque<event::SourceInfo> infos;  // the last one is true; cursors may still use the others
     std::shared_ptr<queue::StoredLetters> letters;  // null: dead letters cannot be kept
     std::shared_ptr<queue::Queue> queue;
-    bool disk = false;
+    std::unique_ptr<SourceInstance> instance;
     std::map<std::string, std::shared_ptr<queue::ReplayQueue>>
         replays;  // by sink; made when needed
+    bool disk() const { return config.queue.storage == config::Storage::kDisk; }
   };
-  Result<void> OpenStore();
-  Result<void> BuildSource(SourcePart* part, uint64_t reserve);
-  Result<std::shared_ptr<queue::Queue>> BuildQueue(
-      const config::SourceConfig& config, uint64_t reserve, queue::OnSafe on_safe,
-      const std::shared_ptr<queue::StoredLetters>& letters);
-  Result<void> BuildSink(SinkPart* part, uint64_t reserve);
-  Result<void> StartReplays(const SinkPart& part, SinkInstance* sink, Source* source);
-  Result<delivery::CursorSpec> BuildCursor(const SinkPart& part, const Source& source) const;
+  struct Sink : Running<config::SinkConfig> {
+    std::vector<event::Template> templates;
+    std::unique_ptr<SinkInstance> instance;
+  };
 
-  Prepared* const prepared_;
+  static event::SourceInfo InfoOf(const config::SourceConfig& config);
+  Result<void> OpenStore(const config::Config& config);
+  // All but the instance: where the events of the source go.
+  Result<std::unique_ptr<Source>> BuildSource(const SourcePart& part);
+  Result<std::shared_ptr<queue::Queue>> BuildQueue(
+      const config::SourceConfig& config, const std::shared_ptr<queue::StoredLetters>& letters);
+  std::unique_ptr<SourceInstance> MakeInstance(const Running<config::SourceConfig>& source);
+  // The instance's events go into the source's queue, and it is told what became of them.
+  void Connect(Source* source, SourceInstance* instance) const;
+  // Without cursors, not created yet.
+  Result<std::unique_ptr<Sink>> BuildSink(const SinkPart& part);
+  Result<void> StartReplays(const Sink& sink, Source* source);
+  Result<delivery::CursorSpec> BuildCursor(const Sink& sink, const Source& source) const;
+  static void ToReplays(std::shared_ptr<queue::ReplayQueue> replays, delivery::CursorSpec* cursor);
+  Source* FindSource(const std::string& name) const;  // null: there is none
+  Sink* FindSink(const std::string& name) const;
+  // Each part's own minimum of the memory.
+  uint64_t Reserve() const;
+
+  const Prepared* prepared_;  // null after Start
   const Clock* const clock_;
   Signal* const changed_;
   std::function<void()> on_store_failed_;
   // From here on the order matters: what is below uses what is above, and goes first.
   MetricTable metrics_;
   queue::MemoryBudget budget_;
-  // By sink, for cursors that are made later: the options themselves go to the sink. Only Start
-  // changes it.
-  std::map<std::string, std::vector<event::Template>> templates_;
   std::unique_ptr<store::Store> store_;  // null: nothing is kept on disk
-  mutable std::mutex parts_mutex_;       // for who is in these two; only Start changes that
-  std::vector<std::unique_ptr<Source>> sources_;
-  std::vector<std::unique_ptr<SinkInstance>> sinks_;
-  std::mutex replays_mutex_;
+  // For what other threads look at: who is in these, and their configs and instances. Only Start
+  // and Reload change that.
+  mutable std::mutex parts_mutex_;
+  std::shared_ptr<const config::Config> config_;
+  std::vector<std::unique_ptr<Source>> sources_;  // in the config's order
+  std::vector<std::unique_ptr<Sink>> sinks_;
+  std::mutex replays_mutex_;  // before parts_mutex_; held by Reload too
   std::atomic<bool> started_{false};
 };
 

@@ -11,8 +11,8 @@ using config::Severity;
 // What a plugin's check() reports, with the place in the files added.
 class CheckReport {
  public:
-  CheckReport(const config::Options* options, std::vector<Finding>* findings)
-      : options_(options), findings_(findings) {
+  CheckReport(std::shared_ptr<const config::Options> options, std::vector<Finding>* findings)
+      : options_(std::move(options)), findings_(findings) {
     report_.struct_size = sizeof report_;
     report_.ctx = this;
     report_.add = Add;
@@ -36,7 +36,7 @@ class CheckReport {
     self->findings_->push_back({kind, self->options_->Where(name), std::move(message)});
   }
   penstock_report report_{};
-  const config::Options* options_;
+  std::shared_ptr<const config::Options> options_;
   std::vector<Finding>* findings_;
   uint64_t holds_ = 0;
 };
@@ -56,10 +56,11 @@ void PreparePart(plugin::Kind kind, const TableConfig& table, plugin::Registry* 
       std::none_of(bound.findings.begin(), bound.findings.end(),
                    [](const Finding& f) { return f.severity == Severity::kError; });
   for (Finding& finding : bound.findings) findings->push_back(std::move(finding));
-  Part<TableConfig> part{&table, *loaded, std::move(bound.options)};
+  Part<TableConfig> part{&table, *loaded,
+                         std::make_shared<const config::Options>(std::move(bound.options))};
   if (bound_ok && entry.check != nullptr) {
-    const CheckReport report(&part.options, findings);
-    entry.check(part.options.abi(), report.abi());
+    const CheckReport report(part.options, findings);
+    entry.check(part.options->abi(), report.abi());
     part.holds = report.holds();
   }
   parts->push_back(std::move(part));
@@ -91,7 +92,7 @@ void NoteShadowed(const Prepared& prepared, const plugin::Registry& registry,
 std::string Destination(const SinkPart& sink) {
   std::string out;
   for (const char* option : {"servers", "stream.name", "subject"}) {
-    const penstock_value* value = sink.options.Get(option);
+    const penstock_value* value = sink.options->Get(option);
     if (value == nullptr) return {};
     for (size_t i = 0; i < value->n && value->items != nullptr; ++i)
       out.append(value->items[i].ptr, value->items[i].len) += ' ';
@@ -101,7 +102,7 @@ std::string Destination(const SinkPart& sink) {
 }
 
 bool IdsDifferBySink(const SinkPart& sink) {
-  const penstock_value* id = sink.options.Get("msg_id");
+  const penstock_value* id = sink.options->Get("msg_id");
   if (id == nullptr || id->str.len == 0) return true;
   return std::string_view(id->str.ptr, id->str.len).find("{sink}") != std::string_view::npos;
 }
@@ -122,7 +123,7 @@ void CheckSharedIds(const Prepared& prepared, std::vector<Finding>* findings) {
       });
       if (shared == from.end()) continue;
       findings->push_back(
-          {Severity::kWarning, b.options.Where("msg_id"),
+          {Severity::kWarning, b.options->Where("msg_id"),
            "sinks \"" + a.config->name + "\" and \"" + b.config->name + "\" write source \"" +
                *shared +
                "\" to the same place with the same ids, so the bus drops the second copy as a "
@@ -136,7 +137,7 @@ void CheckRetryLimits(const Prepared& prepared, std::vector<Finding>* findings) 
   for (const SinkPart& sink : prepared.sinks) {
     if (sink.config->retry_limit_attempts == 0) continue;
     if ((sink.plugin->entry().caps & PENSTOCK_CAP_RETRIES) == 0) continue;
-    findings->push_back({Severity::kError, sink.options.Where("retry"),
+    findings->push_back({Severity::kError, sink.options->Where("retry"),
                          "sinks." + sink.config->name + ".retry.limit: the plugin " +
                              sink.config->plugin +
                              " tries again by itself, so its attempts cannot be counted; give the "
@@ -159,7 +160,7 @@ bool Prepared::ok() const {
                       [](const Finding& f) { return f.severity == Severity::kError; });
 }
 
-std::unique_ptr<Prepared> Prepare(const CommandOptions& options) {
+std::unique_ptr<Prepared> Prepare(const CommandOptions& options, plugin::Registry* registry) {
   auto prepared = std::make_unique<Prepared>();
   config::Loaded loaded = config::Load(options.config_file);
   prepared->config = std::move(loaded.config);
@@ -172,24 +173,24 @@ std::unique_ptr<Prepared> Prepare(const CommandOptions& options) {
   for (const std::string& path : prepared->config.gateway.plugin_dirs)
     directories.push_back({path, false});
   directories.push_back({PENSTOCK_PLUGIN_DIR, true});
-  plugin::Registry registry(std::move(directories));
+  registry->SetDirectories(std::move(directories));
 
   std::vector<Finding>* findings = &prepared->findings;
   for (const auto& source : prepared->config.sources)
-    PreparePart(plugin::Kind::kSource, source, &registry, &prepared->sources, findings);
+    PreparePart(plugin::Kind::kSource, source, registry, &prepared->sources, findings);
   for (const auto& sink : prepared->config.sinks)
-    PreparePart(plugin::Kind::kSink, sink, &registry, &prepared->sinks, findings);
-  NoteShadowed(*prepared, registry, findings);
+    PreparePart(plugin::Kind::kSink, sink, registry, &prepared->sinks, findings);
+  NoteShadowed(*prepared, *registry, findings);
   CheckSharedIds(*prepared, findings);
   CheckRetryLimits(*prepared, findings);
   config::Sort(loaded.files, findings);
   return prepared;
 }
 
-bool MayPipelineStrict(const SinkPart& sink) {
-  const uint32_t caps = sink.plugin->entry().caps;
+bool MayPipelineStrict(const plugin::Plugin& plugin, const config::SinkConfig& sink) {
+  const uint32_t caps = plugin.entry().caps;
   return (caps & PENSTOCK_CAP_PREFIX) != 0 ||
-         ((caps & PENSTOCK_CAP_PREFIX_SINGLE) != 0 && sink.config->from.size() == 1);
+         ((caps & PENSTOCK_CAP_PREFIX_SINGLE) != 0 && sink.from.size() == 1);
 }
 
 }  // namespace penstock::gateway

@@ -15,7 +15,7 @@ template <typename TableConfig>
 struct Part {
   const TableConfig* config = nullptr;  // in Prepared::config
   std::shared_ptr<plugin::Plugin> plugin;
-  config::Options options;
+  std::shared_ptr<const config::Options> options;
   uint64_t holds = 0;  // of a source: what it may hold before emit, if its plugin said so
 };
 using SourcePart = Part<config::SourceConfig>;
@@ -29,10 +29,11 @@ struct Prepared {
   bool ok() const;
 };
 
-// Never throws; what is wrong is a finding. The parts are complete only if ok().
-std::unique_ptr<Prepared> Prepare(const CommandOptions& options);
+// Never throws; what is wrong is a finding. The parts are complete only if ok(). registry: the
+// process's, so that a plugin that is loaded is the same again as long as its file is.
+std::unique_ptr<Prepared> Prepare(const CommandOptions& options, plugin::Registry* registry);
 
 // Whether a strict route to this sink may be pipelined.
-bool MayPipelineStrict(const SinkPart& sink);
+bool MayPipelineStrict(const plugin::Plugin& plugin, const config::SinkConfig& sink);
 
 }  // namespace penstock::gateway

@@ -41,6 +41,10 @@ const char* PhaseName(StatusReader::Phase phase) {
       return "starting";
     case StatusReader::Phase::kRunning:
       return "running";
+    case StatusReader::Phase::kReloading:
+      return "reloading";
+    case StatusReader::Phase::kDraining:
+      return "draining";
     case StatusReader::Phase::kStopping:
       return "stopping";
   }
@@ -65,13 +69,6 @@ void FillInstance(const Instance& instance, InstanceStatus* out) {
   out->state = state.name;
   out->reason = state.reason;
   out->since_ns = state.since_ns;
-}
-
-template <typename TableConfig>
-const TableConfig* FindConfig(const std::vector<TableConfig>& tables, const std::string& name) {
-  const auto found = std::find_if(tables.begin(), tables.end(),
-                                  [&](const TableConfig& table) { return table.name == name; });
-  return found == tables.end() ? nullptr : &*found;
 }
 
 QueueStatus ReadQueue(const queue::Queue& queue, const config::QueueConfig& config) {
@@ -110,6 +107,17 @@ LettersStatus ReadLetters(const queue::StoredLetters& letters,
 
 std::string RouteName(const RouteStatus& route) {
   return route.ledger.source + " -> " + route.ledger.sink;
+}
+
+bool IsDrained(const GatewayStatus& status) {
+  return std::all_of(status.sources.begin(), status.sources.end(),
+                     [](const SourceStatus& source) {
+                       return (source.state == "finished" || source.state == "stopped" ||
+                               source.state == "failed") &&
+                              source.queue.unstored == 0;
+                     }) &&
+         std::all_of(status.routes.begin(), status.routes.end(),
+                     [](const RouteStatus& route) { return route.ledger.pending == 0; });
 }
 
 double Seconds(Nanoseconds n) { return std::chrono::duration<double>(n).count(); }
@@ -241,20 +249,17 @@ void Pipeline::Describe(GatewayStatus* status) const {
   for (const auto& source : sources_) {
     SourceStatus one;
     FillInstance(*source->instance, &one);
-    if (const auto* config = FindConfig(prepared_->config.sources, one.name)) {
-      one.plugin = config->plugin;
-      one.queue = ReadQueue(*source->queue, config->queue);
-    }
+    one.plugin = source->config.plugin;
+    one.queue = ReadQueue(*source->queue, source->config.queue);
     if (source->letters) one.letters = ReadLetters(*source->letters, counts.value_or(Counts()));
     status->sources.push_back(std::move(one));
   }
   for (const auto& sink : sinks_) {
     SinkStatus one;
-    FillInstance(*sink, &one);
-    if (const auto* config = FindConfig(prepared_->config.sinks, one.name))
-      one.plugin = config->plugin;
+    FillInstance(*sink->instance, &one);
+    one.plugin = sink->config.plugin;
     status->sinks.push_back(std::move(one));
-    for (delivery::RouteStatus& route : sink->Routes())
+    for (delivery::RouteStatus& route : sink->instance->Routes())
       status->routes.push_back({std::move(route), {}});
   }
 }
@@ -271,6 +276,7 @@ GatewayStatus StatusReader::Read() {
   status.pid = getpid();
   status.started_ns = started_ns_;
   pipeline_->Describe(&status);
+  if (phase_ == Phase::kDraining && IsDrained(status)) status.state = "drained";
   status.now_ns = clock_->WallNs();
   status.now = clock_->Now();
   AddRates(&status);

@@ -67,7 +67,7 @@ struct RouteStatus : delivery::RouteStatus {
 
 struct GatewayStatus {
   std::string name, version;
-  std::string state;  // starting, running or stopping
+  std::string state;  // starting, running, reloading, draining, drained or stopping
   int64_t pid = 0;
   int64_t started_ns = 0;           // since the Unix epoch
   int64_t now_ns = 0;               // likewise: when all this was so
@@ -89,8 +89,10 @@ class StatusReader {
   // All three outlive the reader.
   StatusReader(const Pipeline* pipeline, const config::GatewayConfig* config, const Clock* clock);
 
-  enum class Phase { kStarting, kRunning, kStopping };
+  // kDraining shows as drained once that is done.
+  enum class Phase { kStarting, kRunning, kReloading, kDraining, kStopping };
   void SetPhase(Phase phase) { phase_ = phase; }
+  Phase phase() const { return phase_; }
 
   GatewayStatus Read();
 

@@ -458,7 +458,8 @@ Outcome<admin::Response> ShowQueues(const StoreAccess& access, store::Store* sto
   const auto queues = ReadQueues(*store);
   if (!queues) return Failed(queues.error());
   Json out = {{"store", StoreJson(*store)}, {"queues", Json::array()}};
-  for (const QueueView& queue : *queues) out["queues"].push_back(QueueJson(queue, access.config));
+  const auto config = access.Config();
+  for (const QueueView& queue : *queues) out["queues"].push_back(QueueJson(queue, config.get()));
   return Answer(out);
 }
 
@@ -671,7 +672,8 @@ class Forgetting {
 
 Outcome<admin::Response> Forget(const StoreAccess& access, store::Store* store,
                                 const Query& query) {
-  Forgetting forgetting(access.config, store, Text(query, "queue"), Text(query, "sink"));
+  const auto config = access.Config();
+  Forgetting forgetting(config.get(), store, Text(query, "queue"), Text(query, "sink"));
   auto done = forgetting.Run(Flag(query, "dry_run"));
   if (!done) return tl::unexpected(done.error());
   return Answer(*done);
@@ -797,8 +799,8 @@ Outcome<std::string> RouteThatIsGone(const config::Config& config, const store::
 
 Outcome<admin::Response> Replay(const StoreAccess& access, store::Store* store,
                                 const Query& query) {
-  if (access.config != nullptr) {
-    const auto gone = RouteThatIsGone(*access.config, *store, query);
+  if (const auto config = access.Config()) {
+    const auto gone = RouteThatIsGone(*config, *store, query);
     if (!gone) return tl::unexpected(gone.error());
     if (!gone->empty())
       return Refuse(409, "no dead letter was marked: the configuration has no route from " + *gone +

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,9 @@ namespace penstock::gateway {
 struct StoreAccess {
   // The store, which outlives all answers. The error says why there is none now.
   std::function<Result<store::Store*>()> store;
-  // null: not known. Outlives the endpoints.
-  const config::Config* config = nullptr;
+  // The configuration now; may be empty, and give null: it is not known.
+  std::function<std::shared_ptr<const config::Config>()> config;
+  std::shared_ptr<const config::Config> Config() const { return config ? config() : nullptr; }
   // Called after letters were marked for replay, or removed; may be empty.
   std::function<Result<void>()> marked, removed;
 };

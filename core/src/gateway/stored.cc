@@ -19,6 +19,24 @@ Error LeftBehind(const std::string& what, const std::string& forget) {
 
 }  // namespace
 
+Error LeftBehind(const std::pair<std::string, std::string>& route, uint64_t events) {
+  return {Code::kConfig,
+          "route " + route.first + " -> " + route.second +
+              " is no longer in the configuration, and " + Events(events) +
+              " of it are not delivered; put it back until they are, or stop the gateway and give "
+              "them up with: penstock queue forget " +
+              route.first + " --sink " + route.second};
+}
+
+uint64_t StoreBytes(const config::Config& config) {
+  uint64_t bytes = store::Store::Options().map_bytes;
+  for (const config::SourceConfig& source : config.sources) {
+    bytes += 2 * source.dead_letters.max_bytes;
+    if (source.queue.storage == config::Storage::kDisk) bytes += 2 * source.queue.max_bytes;
+  }
+  return bytes;
+}
+
 Result<void> ReconcileStore(store::Store* store, const config::Config& config) {
   const auto queues = store->Queues();
   if (!queues) return tl::unexpected(queues.error());

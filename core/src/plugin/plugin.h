@@ -49,10 +49,13 @@ struct Directory {
 // The plugins of some directories. Not thread-safe; used by the control thread.
 class Registry {
  public:
-  explicit Registry(std::vector<Directory> directories);
+  explicit Registry(std::vector<Directory> directories = {});
   ~Registry();
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
+
+  // Looks there from now on; what is loaded stays so.
+  void SetDirectories(std::vector<Directory> directories);
 
   // Every file named source-*.so or sink-*.so of every directory, in search order, with its
   // verdict. Reads notes only.

@@ -319,6 +319,13 @@ Error Registry::Impl::Unknown(Kind kind, std::string_view id,
 }
 
 Registry::Registry(std::vector<Directory> directories) : impl_(std::make_unique<Impl>()) {
+  SetDirectories(std::move(directories));
+}
+
+Registry::~Registry() = default;
+
+void Registry::SetDirectories(std::vector<Directory> directories) {
+  impl_->directories.clear();
   for (Directory& directory : directories) {
     directory.path = fs::absolute(directory.path).lexically_normal().string();
     if (directory.path.size() > 1 && directory.path.back() == '/') directory.path.pop_back();
@@ -330,8 +337,6 @@ Registry::Registry(std::vector<Directory> directories) : impl_(std::make_unique<
     }
   }
 }
-
-Registry::~Registry() = default;
 
 std::vector<Candidate> Registry::List() const { return impl_->ListAll(); }
 

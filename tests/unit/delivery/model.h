@@ -39,7 +39,7 @@ struct RouteModel {
 
   Order order = Order::kRelaxed;
   bool may_drop = false;  // by skip or by the queue's policy
-  bool unknowns = true;   // the sink sometimes does not know what its bus took
+  bool unknowns = true;   // the host sometimes does not know what its bus took
   std::map<uint64_t, Event> events;
   std::set<uint64_t> poison;  // the numbers that the bus rejects, each time
   std::vector<uint64_t> bus;  // the numbers in the order in which the bus took them
@@ -201,6 +201,16 @@ class RandomSink : public SinkPort {
     }
   }
   bool idle() const { return flights_.empty(); }
+  // Another one takes its place. Of what was under way the host learns nothing: it sends it again.
+  void Replaced() {
+    CutOff();
+    for (const Flight& flight : flights_) {
+      lanes[flight.lane]->events[flight.number].fate = RouteModel::Fate::kFailed;
+      lanes[flight.lane]->unknowns = true;
+    }
+    for (RouteModel* lane : lanes) lane->broken = false;
+    HostDied();
+  }
   // The host is gone. What was under way has reached the bus or not.
   void HostDied() {
     CutOff();

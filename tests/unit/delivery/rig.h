@@ -117,8 +117,9 @@ class Rig {
   Sink& AddSink(WindowLimits limits = {}, uint64_t reserve = 0) {
     Sink& sink = sinks_.emplace_back();
     sink.clock = &clock;
+    const std::string name = sinks_.size() == 1 ? "bus" : "bus" + std::to_string(sinks_.size());
     sink.dispatcher = std::make_unique<Dispatcher>(
-        "bus", &sink.port, limits,
+        name, &sink.port, limits,
         budget.MakeShare(reserve, sink.signal, queue::MemoryBudget::First::kAlways), &clock,
         sink.signal, sinks_.size());
     sink.port.dispatcher = sink.dispatcher.get();

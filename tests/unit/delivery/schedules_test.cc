@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "delivery/cursor.h"
 #include "unit/delivery/model.h"
 #include "unit/delivery/rig.h"
 
@@ -58,6 +59,9 @@ class Schedule {
     std::unique_ptr<Dispatcher> dispatcher;
     std::deque<RouteModel> routes;
     std::vector<Source*> sources;
+    std::string name;
+    WindowLimits limits;
+    std::vector<CursorSpec> specs;
   };
 
   uint64_t Pick(std::initializer_list<uint64_t> choices) {
@@ -84,17 +88,23 @@ class Schedule {
     limits.max_events = Pick({1, 4, 16, 256});
     limits.max_bytes = Pick({50, 1000, 1 << 20});
     Sink& sink = sinks_.emplace_back(&random_, limits.max_events);
-    const auto signal = std::make_shared<Signal>();
-    sink.dispatcher = std::make_unique<Dispatcher>(
-        "bus", &sink.port, limits,
-        budget_.MakeShare(Pick({0, 2000}), signal, queue::MemoryBudget::First::kAlways), &clock_,
-        signal, random_.Below(1000));
-    sink.port.dispatcher = sink.dispatcher.get();
+    sink.name = "bus" + std::to_string(sinks_.size());
+    sink.limits = limits;
+    MakeDispatcher(sink);
     sink.port.unknowns = random_.OneIn(2);
     sink.dead_letters.keep = random_.OneIn(2);
     for (Source& source : sources_)
       if (random_.OneIn(2) || &source == &sources_.front()) AddRoute(source, sink);
     if (!random_.OneIn(4)) sink.port.Connect();
+  }
+
+  void MakeDispatcher(Sink& sink) {
+    const auto signal = std::make_shared<Signal>();
+    sink.dispatcher = std::make_unique<Dispatcher>(
+        sink.name, &sink.port, sink.limits,
+        budget_.MakeShare(Pick({0, 2000}), signal, queue::MemoryBudget::First::kAlways), &clock_,
+        signal, random_.Below(1000));
+    sink.port.dispatcher = sink.dispatcher.get();
   }
 
   void AddRoute(Source& source, Sink& sink) {
@@ -118,7 +128,26 @@ class Schedule {
     source.read = true;
     sink.sources.push_back(&source);
     sink.port.lanes.push_back(&route);
+    sink.specs.push_back(spec);
     sink.dispatcher->AddCursor(std::move(spec));
+  }
+
+  // A reload: the sink is made anew, and goes on where it stood. Some receipts are never given.
+  void HandOver(Sink& sink) {
+    sink.dispatcher->StopSubmitting();
+    for (uint64_t n = random_.Below(10); n > 0; --n) {
+      sink.port.DecideOne();
+      sink.port.AnswerOne();
+    }
+    Step(sink);
+    sink.port.Replaced();
+    auto cursors = sink.dispatcher->TakeCursors();
+    ASSERT_EQ(cursors.size(), sink.specs.size());
+    const auto old = std::move(sink.dispatcher);
+    MakeDispatcher(sink);
+    for (size_t i = 0; i < cursors.size(); ++i)
+      sink.dispatcher->AddCursor(sink.specs[i], std::move(cursors[i]));
+    if (random_.OneIn(2)) sink.port.Connect();
   }
 
   // An ack must mean that the event has settled at every sink; whether it was dropped there only
@@ -177,6 +206,7 @@ class Schedule {
 
   void Once() {
     Sink& sink = sinks_[random_.Below(sinks_.size())];
+    if (random_.OneIn(50)) return HandOver(sink);
     switch (random_.Below(16)) {
       case 0:
       case 1:

@@ -96,9 +96,9 @@ class ThreadedPort : public SinkPort {
 // As SinkInstance runs it.
 class SinkThread {
  public:
-  SinkThread(queue::MemoryBudget* budget, size_t capacity)
+  SinkThread(const char* name, queue::MemoryBudget* budget, size_t capacity)
       : port_(capacity),
-        dispatcher_("bus", &port_, {.max_events = 256},
+        dispatcher_(name, &port_, {.max_events = 256},
                     budget->MakeShare(0, signal_, queue::MemoryBudget::First::kAlways), &clock_,
                     signal_, 1) {}
   ~SinkThread() {
@@ -203,7 +203,7 @@ class ThreadsTest : public testing::Test {
   queue::MemoryBudget budget_{150000};
   fakes::Lender lender_;
   ThreadedSource sources_[kSources];
-  SinkThread first_{&budget_, 64}, second_{&budget_, 1000};
+  SinkThread first_{"first", &budget_, 64}, second_{"second", &budget_, 1000};
 };
 
 TEST_F(ThreadsTest, EverythingIsDeliveredAndAckedInOrder) {

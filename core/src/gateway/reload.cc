@@ -1,0 +1,401 @@
+#include "gateway/reload.h"
+
+#include <algorithm>
+
+#include "gateway/stored.h"
+#include "platform/log.h"
+
+namespace penstock::gateway {
+namespace {
+
+constexpr char kMe[] = "reload";
+// Between two looks at routes that are to end.
+constexpr Nanoseconds kPoll = std::chrono::milliseconds(10);
+
+template <typename TableConfig>
+const Part<TableConfig>* FindPart(const std::vector<Part<TableConfig>>& parts,
+                                  const std::string& name) {
+  const auto found = std::find_if(parts.begin(), parts.end(),
+                                  [&](const auto& part) { return part.config->name == name; });
+  return found == parts.end() ? nullptr : &*found;
+}
+
+bool SameInfo(const event::SourceInfo& a, const event::SourceInfo& b) {
+  return a.name == b.name && a.event_source == b.event_source && a.event_name == b.event_name &&
+         a.event_type == b.event_type && a.metadata == b.metadata;
+}
+
+// As the tables of the configuration are.
+template <typename Part, typename TableConfig>
+void SortLike(const std::vector<TableConfig>& tables, std::vector<std::unique_ptr<Part>>* parts) {
+  const auto place = [&](const std::unique_ptr<Part>& part) {
+    return std::find_if(tables.begin(), tables.end(),
+                        [&](const TableConfig& t) { return t.name == part->config.name; });
+  };
+  std::stable_sort(parts->begin(), parts->end(),
+                   [&](const auto& a, const auto& b) { return place(a) < place(b); });
+}
+
+}  // namespace
+
+Result<std::string> Pipeline::Reload(const Prepared& next) { return Reloading(this, next).Run(); }
+
+Reloading::Reloading(Pipeline* pipeline, const Prepared& next)
+    : p_(*pipeline), next_(next), drain_timeout_(next.config.gateway.drain_timeout) {
+  std::set<std::string> ended;
+  for (const auto& source : p_.sources_) {
+    // Drained, or failed for good: a reload is another chance.
+    if (source->instance->stopping() || source->instance->failed())
+      ended.insert(source->config.name);
+  }
+  plan_ = MakePlan(*p_.config_, next.config, ended);
+}
+
+Result<std::string> Reloading::Run() {
+  std::lock_guard lock(p_.replays_mutex_);
+  Result<void> done = Judge();
+  if (done) done = Create();
+  if (done) done = EndRoutes();
+  if (done) done = SwitchSources();
+  if (!done) {
+    RollBack();
+    return tl::unexpected(done.error());
+  }
+  const std::string old_builds = OldBuilds();
+  SwitchSinks();
+  Conclude();
+  return plan_.ToString() + old_builds;
+}
+
+// ---- 1
+
+Result<void> Reloading::Judge() const {
+  const auto keys = config::NeedRestart(p_.config_->gateway, next_.config.gateway);
+  if (!keys.empty()) {
+    std::string names;
+    for (const std::string& key : keys) names += (names.empty() ? "" : ", ") + key;
+    return Fail(Code::kConfig, names + (keys.size() == 1 ? " has" : " have") +
+                                   " changed, which takes a restart of the gateway");
+  }
+  const bool disk = std::any_of(
+      next_.config.sources.begin(), next_.config.sources.end(),
+      [](const auto& source) { return source.queue.storage == config::Storage::kDisk; });
+  if (disk && !p_.store_) {
+    return Fail(Code::kConfig,
+                "the first queue on disk takes a restart of the gateway: it could not open its "
+                "store when it started");
+  }
+  if (p_.store_ && StoreBytes(next_.config) > p_.store_->stats().map_bytes) {
+    return Fail(Code::kConfig,
+                "the queues on disk and the dead letters may take more than the store was opened "
+                "for, which takes a restart of the gateway");
+  }
+  return {};
+}
+
+Result<void> Reloading::Create() {
+  for (const std::string& name : plan_.changed_sources) {
+    const SourcePart& part = *FindPart(next_.sources, name);
+    auto instance = p_.MakeInstance({*part.config, part.plugin, part.options});
+    if (auto created = instance->Create(); !created) return created;
+    fresh_instances_.emplace(name, std::move(instance));
+  }
+  for (const SinkPart& part : next_.sinks) {
+    const std::string& name = part.config->name;
+    if (!plan_.added_sinks.contains(name) && !plan_.changed_sinks.contains(name)) continue;
+    auto sink = p_.BuildSink(part);
+    if (!sink) return tl::unexpected(sink.error());
+    if (auto created = (*sink)->instance->Create(); !created) return created;
+    if (auto started = (*sink)->instance->Start(); !started) return started;
+    fresh_sinks_.emplace(name, std::move(*sink));
+  }
+  return {};
+}
+
+// ---- 2
+
+void Reloading::ForEachRemovedRoute(
+    const std::function<void(const RouteName&, Sink*, Source*)>& f) const {
+  for (const RouteName& route : plan_.removed_routes)
+    f(route, p_.FindSink(route.second), p_.FindSource(route.first));
+}
+
+Result<void> Reloading::RefuseBacklog() const {
+  Result<void> out;
+  ForEachRemovedRoute([&](const RouteName& route, Sink* sink, Source*) {
+    for (const delivery::RouteStatus& status : sink->instance->Routes()) {
+      if (!out || status.ledger.source != route.first || status.ledger.pending == 0) continue;
+      const bool flows = sink->instance->Status().state == PENSTOCK_STATE_READY &&
+                         status.held == 0 && status.failures == 0;
+      if (!flows) out = tl::unexpected(LeftBehind(route, status.ledger.pending));
+    }
+  });
+  return out;
+}
+
+Result<void> Reloading::EndRoutes() {
+  if (plan_.removed_routes.empty() && plan_.removed_sources.empty()) return {};
+  if (auto flows = RefuseBacklog(); !flows) return flows;
+  const TimePoint deadline = p_.clock_->Now() + drain_timeout_;
+  for (const std::string& name : plan_.removed_sources) {
+    Source* source = p_.FindSource(name);
+    ended_.push_back(source);
+    End(source, deadline);
+  }
+  if (p_.store_ && !p_.store_->Flush(deadline))
+    return Fail(Code::kRetry, "the store takes nothing now; penstock status says why");
+  fenced_ = true;
+  ForEachRemovedRoute([](const RouteName& route, Sink* sink, Source* source) {
+    const uint64_t end = source->queue->end();
+    sink->instance->Change(
+        [&](delivery::Dispatcher& dispatcher) { dispatcher.EndRoute(route.first, end); });
+  });
+  if (auto ended = WaitForRoutes(deadline); !ended) return ended;
+  if (p_.store_ && !p_.store_->Flush(deadline))
+    return Fail(Code::kRetry, "the store takes nothing now; penstock status says why");
+  return {};
+}
+
+Result<void> Reloading::WaitForRoutes(TimePoint deadline) {
+  for (;;) {
+    Result<void> ended;
+    ForEachRemovedRoute([&](const RouteName& route, Sink* sink, Source*) {
+      bool over = true;
+      sink->instance->Change(
+          [&](delivery::Dispatcher& dispatcher) { over = dispatcher.Ended(route.first); });
+      if (over || !ended) return;
+      uint64_t left = 0;
+      for (const delivery::Ledger& ledger : sink->instance->Ledgers())
+        if (ledger.source == route.first) left = ledger.pending;
+      ended = tl::unexpected(LeftBehind(route, left));
+    });
+    const TimePoint now = p_.clock_->Now();
+    if (ended || now >= deadline) return ended;
+    const Signal::Ticket ticket = p_.changed_->Take();
+    p_.changed_->WaitPast(ticket, std::min(deadline, now + kPoll));
+  }
+}
+
+// ---- 3
+
+void Reloading::End(Source* source, TimePoint deadline) const {
+  SourceInstance& instance = *source->instance;
+  instance.Stop();
+  while (instance.running()) {
+    const Signal::Ticket ticket = p_.changed_->Take();
+    if (instance.finished()) break;
+    if (p_.clock_->Now() >= deadline) {
+      log::Warn("source " + source->config.name,
+                "its queue stays full: what it has read and could not put there is not taken");
+      instance.Abandon();
+      break;
+    }
+    p_.changed_->WaitPast(ticket, deadline);
+  }
+  instance.Join();
+}
+
+Result<void> Reloading::Restart(Source* source, std::unique_ptr<SourceInstance> instance) {
+  std::unique_ptr<SourceInstance> old;
+  // Nobody tells the old one anything any more once the queue has the new one's function.
+  p_.Connect(source, instance.get());
+  {
+    std::lock_guard lock(p_.parts_mutex_);
+    old = std::exchange(source->instance, std::move(instance));
+  }
+  old.reset();  // what it holds, such as a port, the new one may want
+  return source->instance->Start();
+}
+
+Result<void> Reloading::SwitchSource(const SourcePart& part) {
+  Source* source = p_.FindSource(part.config->name);
+  End(source, p_.clock_->Now() + drain_timeout_);
+  event::SourceInfo info = Pipeline::InfoOf(*part.config);
+  const bool info_changed = !SameInfo(info, source->infos.back());
+  before_.push_back({source, *source, info_changed});
+  {
+    std::lock_guard lock(p_.parts_mutex_);
+    source->config = *part.config;
+  }
+  source->plugin = part.plugin;
+  source->options = part.options;
+  if (info_changed) source->infos.push_back(std::move(info));
+  return Restart(source, std::move(fresh_instances_.at(part.config->name)));
+}
+
+Result<void> Reloading::AddSource(const SourcePart& part) {
+  auto source = p_.BuildSource(part);
+  if (!source) return tl::unexpected(source.error());
+  fresh_sources_.push_back(std::move(*source));
+  Source* added = fresh_sources_.back().get();
+  // Its sinks find their places in the queue before anything comes in.
+  const auto wake = std::make_shared<Signal>();
+  for (const config::SinkConfig& sink : next_.config.sinks) {
+    if (std::count(sink.from.begin(), sink.from.end(), added->config.name) > 0)
+      added->queue->AddReader(sink.name, queue::Start::kOldest, wake);
+  }
+  added->instance = p_.MakeInstance(*added);
+  p_.Connect(added, added->instance.get());
+  if (auto created = added->instance->Create(); !created) return created;
+  return added->instance->Start();
+}
+
+Result<void> Reloading::SwitchSources() {
+  for (const SourcePart& part : next_.sources) {
+    if (!plan_.changed_sources.contains(part.config->name)) continue;
+    if (auto switched = SwitchSource(part); !switched) return switched;
+  }
+  for (const SourcePart& part : next_.sources) {
+    if (!plan_.added_sources.contains(part.config->name)) continue;
+    if (auto added = AddSource(part); !added) return added;
+  }
+  return {};
+}
+
+// ---- 4
+
+void Reloading::RemoveRoutes() {
+  ForEachRemovedRoute([](const RouteName& route, Sink* sink, Source* source) {
+    for (const delivery::Ledger& ledger : sink->instance->Ledgers())
+      if (ledger.source == route.first) log::Info("ledger", ledger.ToString() + " (removed)");
+    sink->instance->Change(
+        [&](delivery::Dispatcher& dispatcher) { dispatcher.RemoveRoute(route.first); });
+    source->replays.erase(route.second);
+  });
+}
+
+void Reloading::SwitchSink(Sink* old, std::unique_ptr<Sink> fresh) {
+  auto cursors = old->instance->Retire(p_.clock_->Now() + drain_timeout_);
+  for (auto& cursor : cursors) {
+    Source* source = p_.FindSource(cursor->source());
+    auto spec = p_.BuildCursor(*fresh, *source);
+    if (!spec) std::abort();  // its templates were parsed before
+    if (cursor->replays()) Pipeline::ToReplays(source->replays.at(old->config.name), &*spec);
+    fresh->instance->Change([&](delivery::Dispatcher& dispatcher) {
+      dispatcher.AddCursor(std::move(*spec), std::move(cursor));
+    });
+  }
+  std::lock_guard lock(p_.parts_mutex_);
+  std::swap(*old, *fresh);
+}
+
+void Reloading::AddRoutes() {
+  for (const RouteName& route : plan_.added_routes) {
+    Sink* sink = p_.FindSink(route.second);
+    auto spec = p_.BuildCursor(*sink, *p_.FindSource(route.first));
+    if (!spec) std::abort();
+    sink->instance->Change(
+        [&](delivery::Dispatcher& dispatcher) { dispatcher.AddCursor(std::move(*spec)); });
+  }
+}
+
+void Reloading::RemoveParts() {
+  std::vector<std::unique_ptr<Source>> sources;
+  std::vector<std::unique_ptr<Sink>> sinks;
+  {
+    std::lock_guard lock(p_.parts_mutex_);
+    for (const std::string& name : plan_.removed_sources) {
+      const auto at = std::find_if(p_.sources_.begin(), p_.sources_.end(),
+                                   [&](const auto& source) { return source->config.name == name; });
+      sources.push_back(std::move(*at));
+      p_.sources_.erase(at);
+    }
+    for (const std::string& name : plan_.removed_sinks) {
+      const auto at = std::find_if(p_.sinks_.begin(), p_.sinks_.end(),
+                                   [&](const auto& sink) { return sink->config.name == name; });
+      sinks.push_back(std::move(*at));
+      p_.sinks_.erase(at);
+    }
+  }
+  for (auto& sink : sinks) sink->instance->Stop();
+  for (auto& source : sources) source->queue->Close();
+  // The places of the readers that are gone leave the store with one more commit.
+  if (p_.store_ && !sources.empty()) p_.store_->Flush(p_.clock_->Now() + std::chrono::seconds(5));
+}
+
+void Reloading::SwitchSinks() {
+  RemoveRoutes();
+  for (auto& [name, fresh] : fresh_sinks_) {
+    if (Sink* old = p_.FindSink(name)) SwitchSink(old, std::move(fresh));
+  }
+  RemoveParts();
+  std::lock_guard lock(p_.parts_mutex_);
+  for (auto& source : fresh_sources_) p_.sources_.push_back(std::move(source));
+  for (auto& [name, fresh] : fresh_sinks_) {
+    if (fresh) p_.sinks_.push_back(std::move(fresh));
+  }
+  SortLike(next_.config.sources, &p_.sources_);
+  SortLike(next_.config.sinks, &p_.sinks_);
+}
+
+void Reloading::Conclude() {
+  AddRoutes();
+  for (const Before& before : before_) {
+    if (!before.info_changed) continue;
+    const event::SourceInfo* info = &before.source->infos.back();
+    for (const auto& sink : p_.sinks_)
+      sink->instance->Change([&](delivery::Dispatcher& d) { d.SetSource(info); });
+  }
+  std::lock_guard lock(p_.parts_mutex_);
+  for (const auto& sink : p_.sinks_)
+    sink->config.from = FindPart(next_.sinks, sink->config.name)->config->from;
+  p_.config_ = std::make_shared<const config::Config>(next_.config);
+}
+
+std::string Reloading::OldBuilds() const {
+  std::string out;
+  const auto note = [&](const char* kind, const auto& running, const auto& parts) {
+    const auto* part = FindPart(parts, running.config.name);
+    if (part == nullptr || part->plugin == running.plugin) return;
+    out += std::string("\n") + kind + ' ' + running.config.name + " still runs the build of " +
+           running.plugin->path() +
+           " that was loaded before; a restart of the gateway, or a change of its table, takes in "
+           "the newer one";
+  };
+  for (const auto& source : p_.sources_)
+    if (!plan_.removed_sources.contains(source->config.name))
+      note("source", *source, next_.sources);
+  for (const auto& sink : p_.sinks_)
+    if (!plan_.changed_sinks.contains(sink->config.name)) note("sink", *sink, next_.sinks);
+  return out;
+}
+
+// ---- back
+
+void Reloading::RollBack() {
+  for (auto& source : fresh_sources_) {
+    if (!source->instance) continue;
+    End(source.get(), p_.clock_->Now());
+    const uint64_t received = source->queue->stats().appended;
+    if (received > 0)
+      log::Warn("source " + source->config.name,
+                std::to_string(received) + " events that it had received are dropped with it");
+  }
+  for (Before& before : before_) {
+    Source* source = before.source;
+    End(source, p_.clock_->Now());
+    if (before.info_changed) source->infos.pop_back();
+    {
+      std::lock_guard lock(p_.parts_mutex_);
+      source->config = before.was.config;
+    }
+    source->plugin = before.was.plugin;
+    source->options = before.was.options;
+    ended_.push_back(source);
+  }
+  if (fenced_) {
+    ForEachRemovedRoute([](const RouteName& route, Sink* sink, Source*) {
+      sink->instance->Change([&](delivery::Dispatcher& dispatcher) {
+        dispatcher.EndRoute(route.first, std::numeric_limits<uint64_t>::max());
+      });
+    });
+  }
+  for (Source* source : ended_) {
+    auto instance = p_.MakeInstance(*source);
+    Result<void> back = instance->Create();
+    if (back) back = Restart(source, std::move(instance));
+    if (!back) log::LogError(kMe, "it could not be started again: " + back.error().message);
+  }
+}
+
+}  // namespace penstock::gateway

@@ -1,0 +1,70 @@
+// One reload of a running pipeline, in steps that each can be taken back but the last.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gateway/pipeline.h"
+#include "gateway/plan.h"
+
+namespace penstock::gateway {
+
+// 1. Create: the new instances are made, and new sinks connect, beside what runs.
+// 2. EndRoutes: what is to go is delivered; its sources are stopped for that.
+// 3. SwitchSources: old streams end, and new ones begin, into the same queues.
+// 4. SwitchSinks: new sinks go on where the old ones stand. Nothing can fail any more.
+// After an error in 1 to 3 all is as it was, but that the sources touched were started again.
+class Reloading {
+ public:
+  Reloading(Pipeline* pipeline, const Prepared& next);
+  Result<std::string> Run();
+
+ private:
+  using Source = Pipeline::Source;
+  using Sink = Pipeline::Sink;
+
+  Result<void> Judge() const;
+  Result<void> Create();
+  Result<void> EndRoutes();
+  Result<void> RefuseBacklog() const;
+  Result<void> WaitForRoutes(TimePoint deadline);
+  Result<void> SwitchSources();
+  Result<void> SwitchSource(const SourcePart& part);
+  Result<void> AddSource(const SourcePart& part);
+  void SwitchSinks();
+  void RemoveRoutes();
+  void SwitchSink(Sink* old, std::unique_ptr<Sink> fresh);
+  void AddRoutes();
+  void RemoveParts();
+  void Conclude();
+  void RollBack();
+
+  // Stops the source's instance and waits until it has returned; what it still emits is taken,
+  // until the deadline.
+  void End(Source* source, TimePoint deadline) const;
+  // An instance as the source's table says takes the place of the one that has ended.
+  Result<void> Restart(Source* source, std::unique_ptr<SourceInstance> instance);
+  void ForEachRemovedRoute(const std::function<void(const RouteName&, Sink*, Source*)>& f) const;
+  std::string OldBuilds() const;
+
+  Pipeline& p_;
+  const Prepared& next_;
+  Plan plan_;
+  const Nanoseconds drain_timeout_;
+  std::map<std::string, std::unique_ptr<SourceInstance>> fresh_instances_;  // of changed sources
+  std::map<std::string, std::unique_ptr<Sink>> fresh_sinks_;
+  std::vector<std::unique_ptr<Source>> fresh_sources_;
+  std::vector<Source*> ended_;  // removed ones whose instance has ended
+  bool fenced_ = false;
+  // Of changed sources: as they were.
+  struct Before {
+    Source* source;
+    Pipeline::Running<config::SourceConfig> was;
+    bool info_changed;
+  };
+  std::vector<Before> before_;
+};
+
+}  // namespace penstock::gateway
