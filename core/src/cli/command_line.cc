@@ -10,6 +10,7 @@
 #include <span>
 #include <string_view>
 
+#include "cli/control_commands.h"
 #include "cli/deadletters_commands.h"
 #include "cli/plugin_commands.h"
 #include "cli/queue_commands.h"
@@ -22,8 +23,8 @@ namespace penstock::cli {
 namespace {
 
 constexpr char kDefaultConfig[] = "/etc/penstock/penstock.toml";
-constexpr std::array<std::string_view, 7> kCommands = {"run",   "check",   "status", "deadletters",
-                                                       "queue", "plugins", "version"};
+constexpr std::array<std::string_view, 9> kCommands = {
+    "run", "check", "status", "reload", "drain", "deadletters", "queue", "plugins", "version"};
 // Commands of commands.
 struct Group {
   std::string_view name;
@@ -44,6 +45,7 @@ constexpr char kFooter[] =
     "  penstock check --config ./penstock.toml    what is wrong, and what each route guarantees\n"
     "  penstock run --config ./penstock.toml      run in the foreground; SIGTERM stops it\n"
     "  penstock status                            how the running gateway does\n"
+    "  penstock reload                            take the changed configuration\n"
     "  penstock deadletters list                  events that a sink will never take\n"
     "  penstock queue list                        what is on disk, and for which sink\n"
     "  penstock plugins list                      what is installed, and what was refused and why\n"
@@ -65,7 +67,8 @@ constexpr char kFooter[] =
     "  78  the configuration is wrong, or the store on disk is damaged\n";
 
 constexpr char kRunFooter[] =
-    "Runs until SIGTERM or SIGINT. It then stops the sources, delivers what is queued for at\n"
+    "Runs until SIGTERM or SIGINT; SIGHUP is penstock reload. It then stops the sources, delivers "
+    "what is queued for at\n"
     "most gateway.shutdown_timeout, and logs the closing ledger. The log goes to standard\n"
     "error; under systemd, to the journal.\n"
     "\nExit codes: 0; 1 a failure, or events lost at shutdown; 2 wrong usage; 78 wrong\n"
@@ -85,6 +88,22 @@ constexpr char kStatusFooter[] =
     "\nExit codes: 0; 1 no gateway answers; 2 wrong usage; 78 the configuration, which names\n"
     "the socket, cannot be read.\n"
     "\nExample: penstock status --json | jq '.routes[] | select(.backoff)'\n";
+constexpr char kReloadFooter[] =
+    "Waits until the running gateway has read its files again (those that it was started\n"
+    "with) and changed itself: new parts are made and connected first, then old ones are\n"
+    "drained for at most gateway.drain_timeout; parts whose tables are the same are not\n"
+    "touched. If anything fails all goes on as before, and this says why. Sources that were\n"
+    "drained or have failed are started again. systemctl reload penstock does the same.\n"
+    "\nExit codes: 0; 1 it goes on as before, or no gateway answers; 2 wrong usage; 78 the\n"
+    "configuration, which names the socket, cannot be read.\n"
+    "\nExample: penstock check && penstock reload\n";
+constexpr char kDrainFooter[] =
+    "Stops the sources of the running gateway and waits until every event that it has\n"
+    "received is delivered, a dead letter or dropped by a policy. The gateway goes on to run,\n"
+    "without its sources, until penstock reload or a restart.\n"
+    "\nExit codes: 0 drained; 1 not within --timeout, or no gateway answers; 2 wrong usage;\n"
+    "78 the configuration, which names the socket, cannot be read.\n"
+    "\nExample: penstock drain --timeout 5min && systemctl stop penstock\n";
 constexpr char kListFooter[] =
     "Reads the files and runs none of their code. STATUS is ok, refused (the reason follows),\n"
     "or shadowed: a file of that name in an earlier directory comes first. Exit code: 0.\n";
@@ -101,21 +120,32 @@ struct Arguments {
   bool json = false;
   std::string plugin_name;
   std::string socket;
+  std::string drain_timeout;
 };
 
 // The parser and the sub-commands in it that can be asked whether they were given.
 struct Parser {
   CLI::App app{kAbout, "penstock"};
-  CLI::App *run, *check, *status, *deadletters, *queue, *plugins, *list, *info, *version;
+  CLI::App *run, *check, *status, *reload, *drain, *deadletters, *queue, *plugins, *list, *info,
+      *version;
   std::optional<DeadLettersCommands> deadletters_commands;
   std::optional<QueueCommands> queue_commands;
-  CLI::Option* status_config;
+  CLI::Option *status_config, *reload_config, *drain_config;
 };
 
 CLI::Option* AddConfigOption(CLI::App* command, Arguments* arguments) {
   return command->add_option("-c,--config", arguments->config_file, "The configuration")
       ->type_name("FILE")
       ->default_str(kDefaultConfig);
+}
+
+// To find the running gateway; returns the option of the configuration.
+CLI::Option* AddGatewayOptions(CLI::App* command, Arguments* arguments) {
+  command
+      ->add_option("--socket", arguments->socket,
+                   "The gateway's admin socket; else the one that the configuration names")
+      ->type_name("PATH");
+  return AddConfigOption(command, arguments);
 }
 
 void AddConfigOptions(CLI::App* command, Arguments* arguments) {
@@ -147,13 +177,18 @@ std::unique_ptr<Parser> MakeParser(Arguments* arguments) {
   parser->check->footer(kCheckFooter);
 
   parser->status = app.add_subcommand("status", "Show how the running gateway does");
-  parser->status_config = AddConfigOption(parser->status, arguments);
-  parser->status
-      ->add_option("--socket", arguments->socket,
-                   "The gateway's admin socket; else the one that the configuration names")
-      ->type_name("PATH");
+  parser->status_config = AddGatewayOptions(parser->status, arguments);
   parser->status->add_flag("--json", arguments->json, "For programs");
   parser->status->footer(kStatusFooter);
+
+  parser->reload = app.add_subcommand("reload", "Have the running gateway take its configuration");
+  parser->reload_config = AddGatewayOptions(parser->reload, arguments);
+  parser->reload->footer(kReloadFooter);
+  parser->drain = app.add_subcommand("drain", "Stop the sources and wait for all to be delivered");
+  parser->drain_config = AddGatewayOptions(parser->drain, arguments);
+  parser->drain->add_option("--timeout", arguments->drain_timeout, "How long to wait, as 30s")
+      ->type_name("DURATION");
+  parser->drain->footer(kDrainFooter);
 
   parser->deadletters = app.add_subcommand("deadletters", "Look at, replay or drop dead letters");
   parser->deadletters_commands.emplace(parser->deadletters);
@@ -243,10 +278,20 @@ int Dispatch(Parser& parser, const Arguments& arguments, std::ostream& out, std:
                                           arguments.exit_when_done};
     return parser.run->parsed() ? gateway::Run(options) : gateway::Check(options, out, err);
   }
-  if (parser.status->parsed()) {
-    return ShowStatus({arguments.config_file, parser.status_config->count() > 0, arguments.socket,
-                       arguments.json},
-                      out, err);
+  const auto running = [&](const CLI::Option* config) {
+    return RunningGateway{arguments.config_file, config->count() > 0, arguments.socket};
+  };
+  if (parser.status->parsed())
+    return ShowStatus({running(parser.status_config), arguments.json}, out, err);
+  if (parser.reload->parsed()) return Reload(running(parser.reload_config), out, err);
+  if (parser.drain->parsed()) {
+    DrainOptions options{running(parser.drain_config), {}};
+    if (!arguments.drain_timeout.empty()) {
+      const auto timeout = config::ParseDuration(arguments.drain_timeout);
+      if (!timeout) return UsageError("--timeout: " + timeout.error().message, "drain", err);
+      options.timeout = *timeout;
+    }
+    return Drain(options, out, err);
   }
   if (parser.deadletters->parsed()) return parser.deadletters_commands->Run(out, err);
   if (parser.queue->parsed()) return parser.queue_commands->Run(out, err);

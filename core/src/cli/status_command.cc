@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
@@ -23,36 +22,6 @@ using plugin::Printable;
 constexpr auto kForRates = std::chrono::seconds(1);
 
 // ---- asking
-
-std::string FirstError(const config::Loaded& loaded) {
-  for (const config::Finding& finding : loaded.findings) {
-    if (finding.severity == config::Severity::kError) return finding.ToString();
-  }
-  return "";
-}
-
-// The socket to ask; an exit code when there is none.
-std::optional<int> FindSocket(const StatusOptions& options, std::string* socket,
-                              std::ostream& err) {
-  *socket = options.socket;
-  if (!socket->empty()) return {};
-  std::error_code ignored;
-  const bool default_missing =
-      !options.config_given && !std::filesystem::exists(options.config_file, ignored);
-  // Of an empty configuration all is as by default.
-  const config::Loaded loaded = default_missing ? config::LoadText({{options.config_file, ""}})
-                                                : config::Load(options.config_file);
-  if (!loaded.complete) {
-    err << "penstock: " << FirstError(loaded)
-        << "\npenstock: so the gateway's socket is not known: name it with --socket\n";
-    return gateway::kExitConfig;
-  }
-  *socket = loaded.config.gateway.admin_socket;
-  if (!socket->empty()) return {};
-  err << "penstock: gateway.admin_socket is switched off in " << options.config_file
-      << ", so a gateway that runs with it cannot be asked\n";
-  return gateway::kExitFailure;
-}
 
 std::optional<std::string> Ask(const std::string& socket, std::ostream& err) {
   const Result<admin::Reply> reply = admin::Client(socket).Call("GET", "/status");
@@ -238,7 +207,7 @@ std::string StatusText(const Json& status) {
 
 int ShowStatus(const StatusOptions& options, std::ostream& out, std::ostream& err) {
   std::string socket;
-  if (const auto code = FindSocket(options, &socket, err)) return *code;
+  if (const auto code = FindSocket(options.gateway, &socket, err)) return *code;
   std::optional<std::string> answer = Ask(socket, err);
   if (!answer) return gateway::kExitFailure;
   if (!options.json) return ShowText(socket, std::move(*answer), out, err);

@@ -5,12 +5,12 @@
 #include <ostream>
 #include <string>
 
+#include "cli/running_gateway.h"
+
 namespace penstock::cli {
 
 struct StatusOptions {
-  std::string config_file;
-  bool config_given = false;  // by the user; else the default file need not be there
-  std::string socket;         // empty: the one that the configuration names
+  RunningGateway gateway;
   bool json = false;
 };
 
