@@ -32,6 +32,7 @@ Cursor::Cursor(uint32_t lane, std::string sink, CursorSpec spec, const Clock* cl
   ledger_.sink = std::move(sink);
   for (const event::OffsetRange& range : before_) above_ += range.end - range.first;
   Show();
+  shown_.at_start = Snapshot();
 }
 
 void Cursor::SkipIfBehind(TimePoint now) {

@@ -210,6 +210,7 @@ Result<void> Pipeline::BuildSource(SourcePart* part, uint64_t reserve) {
   auto queue = BuildQueue(config, reserve, std::move(on_safe), source->letters);
   if (!queue) return tl::unexpected(queue.error());
   source->queue = std::move(*queue);
+  source->at_start = source->queue->stats();
   source->instance->SetQueue(source->queue);
   std::lock_guard lock(parts_mutex_);
   sources_.push_back(std::move(source));
