@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <span>
@@ -22,6 +23,8 @@ namespace penstock::cli {
 namespace {
 
 constexpr char kDefaultConfig[] = "/etc/penstock/penstock.toml";
+constexpr std::chrono::milliseconds kIntervalLeast{100};
+constexpr std::chrono::hours kIntervalMost{1};
 constexpr std::array<std::string_view, 7> kCommands = {"run",   "check",   "status", "deadletters",
                                                        "queue", "plugins", "version"};
 // Commands of commands.
@@ -82,9 +85,13 @@ constexpr char kStatusFooter[] =
     "route: what became of the events (received = delivered + dead letters + dropped +\n"
     "pending), how old the oldest pending one is, and why it is not delivered. --json gives\n"
     "all of it, with offsets; rates are null unless the gateway was asked a moment ago.\n"
+    "--watch shows it again and again until Ctrl-C: in place on a terminal, else one block or,\n"
+    "with --json, one line after another; a gateway that restarts is waited for.\n"
     "\nExit codes: 0; 1 no gateway answers; 2 wrong usage; 78 the configuration, which names\n"
     "the socket, cannot be read.\n"
-    "\nExample: penstock status --json | jq '.routes[] | select(.backoff)'\n";
+    "\nExamples:\n"
+    "  penstock status --watch --interval 500ms\n"
+    "  penstock status --json | jq '.routes[] | select(.backoff)'\n";
 constexpr char kListFooter[] =
     "Reads the files and runs none of their code. STATUS is ok, refused (the reason follows),\n"
     "or shadowed: a file of that name in an earlier directory comes first. Exit code: 0.\n";
@@ -99,6 +106,8 @@ struct Arguments {
   std::vector<std::string> plugin_dirs;
   bool exit_when_done = false;
   bool json = false;
+  bool watch = false;
+  std::string interval = "2s";
   std::string plugin_name;
   std::string socket;
 };
@@ -128,6 +137,14 @@ void AddConfigOptions(CLI::App* command, Arguments* arguments) {
       ->take_all();
 }
 
+// Empty for an interval that can be kept.
+std::string IntervalError(const std::string& text) {
+  const auto interval = config::ParseDuration(text);
+  if (!interval) return interval.error().message;
+  if (*interval < kIntervalLeast || *interval > kIntervalMost) return "must be from 100ms to 1h";
+  return "";
+}
+
 std::unique_ptr<Parser> MakeParser(Arguments* arguments) {
   auto parser = std::make_unique<Parser>();
   CLI::App& app = parser->app;
@@ -153,6 +170,13 @@ std::unique_ptr<Parser> MakeParser(Arguments* arguments) {
                    "The gateway's admin socket; else the one that the configuration names")
       ->type_name("PATH");
   parser->status->add_flag("--json", arguments->json, "For programs");
+  CLI::Option* watch =
+      parser->status->add_flag("--watch", arguments->watch, "Show it until Ctrl-C");
+  parser->status->add_option("--interval", arguments->interval, "Between two looks with --watch")
+      ->type_name("TIME")
+      ->default_str(arguments->interval)
+      ->needs(watch)
+      ->check(IntervalError, "");
   parser->status->footer(kStatusFooter);
 
   parser->deadletters = app.add_subcommand("deadletters", "Look at, replay or drop dead letters");
@@ -244,9 +268,10 @@ int Dispatch(Parser& parser, const Arguments& arguments, std::ostream& out, std:
     return parser.run->parsed() ? gateway::Run(options) : gateway::Check(options, out, err);
   }
   if (parser.status->parsed()) {
-    return ShowStatus({arguments.config_file, parser.status_config->count() > 0, arguments.socket,
-                       arguments.json},
-                      out, err);
+    return ShowStatus(
+        {arguments.config_file, parser.status_config->count() > 0, arguments.socket, arguments.json,
+         arguments.watch, config::ParseDuration(arguments.interval).value()},
+        out, err);
   }
   if (parser.deadletters->parsed()) return parser.deadletters_commands->Run(out, err);
   if (parser.queue->parsed()) return parser.queue_commands->Run(out, err);
