@@ -77,9 +77,9 @@ def test_metrics_agree_with_the_ledger_and_the_bus(gateway, nats):
     assert done.state("penstock_source_state", source="orders") in ("ready", "finished")
     assert done.state("penstock_sink_state", sink="bus") == "ready"
     assert done.state("penstock_gateway_state") == "running"
-    connects = "penstock_plugin_nats_jetstream_nats_connects_total", {"sink": "bus"}
+    connects = "penstock_plugin_nats_jetstream_connects_total", {"sink": "bus"}
     assert done[connects] >= 1
-    assert done.families["penstock_plugin_nats_jetstream_nats_connects"] == "counter"
+    assert done.families["penstock_plugin_nats_jetstream_connects"] == "counter"
     running.stop_clean()
     assert running.ledger("orders", "bus").delivered == 300
 
