@@ -94,10 +94,22 @@ uint16_t PortOf(const std::string& address) {
   return static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
 }
 
+// Containers may be without it.
+bool HasIpv6() {
+  const int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_addr = in6addr_loopback;
+  const bool bound = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  close(fd);
+  return bound;
+}
+
 TEST(Tcp, ServesAnyFreePortOfAnAddressOrAName) {
   for (const auto& [host, prefix] :
        {std::pair("127.0.0.1", "127.0.0.1:"), std::pair("::1", "[::1]:"),
         std::pair("localhost", "127.0.0.1:")}) {
+    if (std::string_view(host) == "::1" && !HasIpv6()) continue;
     const auto server = MakeServer();
     const std::string address = Listen(*server, host);
     EXPECT_THAT(address, AllOf(StartsWith(prefix), Not(EndsWith(":0"))));
@@ -107,6 +119,7 @@ TEST(Tcp, ServesAnyFreePortOfAnAddressOrAName) {
 }
 
 TEST(Tcp, AllAddressesOfIpv6AreThoseOfIpv4Too) {
+  if (!HasIpv6()) return;
   const auto server = MakeServer();
   const std::string port = std::to_string(PortOf(Listen(*server, "::")));
   EXPECT_THAT(Ask("[::1]:" + port, "GET", "/hello"), EndsWith("hello\n"));

@@ -47,9 +47,9 @@ TEST(ListenAddress, SaysWhatIsWrongAndWhatToWrite) {
   EXPECT_EQ(ErrorOf("[::1]"), "\"[::1]\" has no port: " + like);
   EXPECT_EQ(ErrorOf("[::1"), "\"[::1\" has no port: " + like);
   EXPECT_EQ(ErrorOf("http://127.0.0.1:9464"), "\"http://127.0.0.1:9464\" is a URL: " + like);
-  for (const std::string nobody : {"", "*", "[]"}) {
-    EXPECT_EQ(ErrorOf(nobody + ":9464"),
-              "\"" + nobody +
+  for (const char* nobody : {"", "*", "[]"}) {
+    EXPECT_EQ(ErrorOf(std::string(nobody) + ":9464"),
+              std::string("\"") + nobody +
                   ":9464\" names no host: write \"127.0.0.1:9464\", or for all addresses of this "
                   "host \"0.0.0.0:9464\" or \"[::]:9464\"");
   }
@@ -65,9 +65,10 @@ TEST(ListenAddress, SaysWhatIsWrongAndWhatToWrite) {
   EXPECT_EQ(ErrorOf("-a:1"), "\"-a\" is no host's name or address");
   EXPECT_EQ(ErrorOf(std::string(254, 'a') + ":1").find("is no host's name") == std::string::npos,
             false);
-  for (const std::string port : {"", "65536", "-1", "+1", "0x10", "1 ", "http"}) {
-    EXPECT_EQ(ErrorOf("127.0.0.1:" + port),
-              "the port must be from 0 to 65535 (0: any that is free), found \"" + port + "\"");
+  for (const char* port : {"", "65536", "-1", "+1", "0x10", "1 ", "http"}) {
+    EXPECT_EQ(ErrorOf(std::string("127.0.0.1:") + port),
+              std::string("the port must be from 0 to 65535 (0: any that is free), found \"") +
+                  port + "\"");
   }
 }
 
