@@ -61,7 +61,7 @@ ssize_t ReadStreamed(void* cls, uint64_t, char* out, size_t room) {
     body->used = 0;
   }
   const size_t n = std::min(room, body->piece.size() - body->used);
-  std::memcpy(out, body->piece.data() + body->used, n);
+  body->piece.copy(out, n, body->used);
   body->used += n;
   return static_cast<ssize_t>(n);
 }
