@@ -384,6 +384,23 @@ def test_a_watch_waits_for_a_gateway_that_restarts(gateway):
     assert watch.output.endswith("\x1b[?25h\x1b[?1049l")
 
 
+def test_a_watch_that_cannot_go_on_says_why_on_the_screen_that_stays(gateway, tmp_path):
+    running = gateway(GATEWAY + GENERATOR + VOID)
+    watch = Terminal(*WATCH, "--config", running.config)
+    watch.wait_for_frame(r"orders -> void")
+    running.stop_clean()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "admin.sock"))
+        other.listen()
+        connection, _ = other.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        assert watch.end() == 1
+    left = watch.output.rsplit("\x1b[?1049l", 1)[1]
+    assert "is not understood" in left and "another version" in left, left
+
+
 def watching(*arguments):
     return subprocess.Popen([str(PENSTOCK), *WATCH, *map(str, arguments)], text=True, bufsize=1,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -251,7 +251,7 @@ std::string LocalTime() {
 class Watch {
  public:
   Watch(const StatusOptions& options, std::string socket, std::ostream& out, std::ostream& err)
-      : options_(options), socket_(std::move(socket)), err_(err), screen_(out) {}
+      : options_(options), socket_(std::move(socket)), err_(err), screen_(out, !options.json) {}
 
   int Run() {
     for (;;) {

@@ -77,8 +77,8 @@ std::string Clipped(std::string_view text, size_t rows, size_t columns) {
   return out + (shown > 0 ? "\n" : "") + std::string(Columns(rest, columns));
 }
 
-Screen::Screen(std::ostream& out)
-    : out_(out), terminal_(&out == &std::cout && ::isatty(STDOUT_FILENO) == 1) {
+Screen::Screen(std::ostream& out, bool draw_over)
+    : out_(out), terminal_(draw_over && &out == &std::cout && ::isatty(STDOUT_FILENO) == 1) {
   for (const int end : {SIGINT, SIGTERM, SIGHUP}) Handle(end, OnEndSignal);
   if (!terminal_) return;
   Handle(SIGWINCH, OnNewSize);

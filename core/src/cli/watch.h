@@ -13,12 +13,12 @@ namespace penstock::cli {
 // that have no room. Without a newline at its end. At least one row and column.
 std::string Clipped(std::string_view text, size_t rows, size_t columns);
 
-// Standard output, drawn over where it is a terminal, else one block after another. From its making
-// to its end Ctrl-C ends the process with exit code 0 and leaves the terminal as it was. One at a
-// time.
+// Standard output: a terminal is drawn over if that is wanted, else one block follows the other.
+// From its making to its end Ctrl-C ends the process with exit code 0 and leaves the terminal as it
+// was. One at a time.
 class Screen {
  public:
-  explicit Screen(std::ostream& out);
+  Screen(std::ostream& out, bool draw_over);
   ~Screen();
   Screen(const Screen&) = delete;
   Screen& operator=(const Screen&) = delete;

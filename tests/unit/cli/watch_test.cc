@@ -28,7 +28,7 @@ TEST(Clipped, CountsTheLinesThatHaveNoRoom) {
 
 TEST(Screen, ElsewhereThanOnATerminalPrintsOneBlockAfterAnother) {
   std::ostringstream out;
-  Screen screen(out);
+  Screen screen(out, true);
   EXPECT_FALSE(screen.terminal());
   EXPECT_TRUE(screen.Show("one\n"));
   screen.Wait(std::chrono::nanoseconds(1));
