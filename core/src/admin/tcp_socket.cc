@@ -2,6 +2,7 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -12,6 +13,10 @@
 
 namespace penstock::admin {
 namespace {
+
+// A client that says nothing is kept by the kernel for about so long, and takes none of the few
+// connections from those that do.
+constexpr int kSilentSeconds = 10;
 
 struct FreeAddresses {
   void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
@@ -74,6 +79,7 @@ Bound Bind(const addrinfo& at, int backlog) {
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   // "[::]" means all addresses, IPv4 as well, whatever the system's default is.
   if (at.ai_family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT, &kSilentSeconds, sizeof kSilentSeconds);
   if (::bind(fd.get(), at.ai_addr, at.ai_addrlen) != 0 || ::listen(fd.get(), backlog) != 0)
     return {Fd(), errno};
   return {std::move(fd), 0};

@@ -178,9 +178,25 @@ TEST(Tcp, MoreClientsThanConnectionsWaitTheirTurn) {
   const auto server = MakeServer(limits);
   const std::string address = Listen(*server, "127.0.0.1");
   std::vector<std::unique_ptr<TcpClient>> idle;
-  for (int i = 0; i < 5; ++i) idle.push_back(std::make_unique<TcpClient>(address));
+  for (int i = 0; i < 5; ++i) {
+    idle.push_back(std::make_unique<TcpClient>(address));
+    idle.back()->Write("GET /hel");
+  }
   // They hang until they are cut off, and then others have their turn.
   EXPECT_THAT(Ask(address, "GET", "/hello"), EndsWith("hello\n"));
+}
+
+TEST(Tcp, ClientsThatSayNothingHoldUpNobody) {
+  Limits limits;
+  limits.connections = 1;
+  limits.timeout = std::chrono::minutes(1);
+  const auto server = MakeServer(limits);
+  const std::string address = Listen(*server, "127.0.0.1");
+  std::vector<std::unique_ptr<TcpClient>> silent;
+  for (int i = 0; i < 5; ++i) silent.push_back(std::make_unique<TcpClient>(address));
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_THAT(Ask(address, "GET", "/hello"), EndsWith("hello\n"));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, seconds(10));
 }
 
 TEST(Tcp, NoMoreHandlersRunAtOnceThanThereAreConnections) {
