@@ -10,6 +10,7 @@
 #include <exception>
 #include <utility>
 
+#include "admin/tcp_socket.h"
 #include "admin/unix_socket.h"
 #include "platform/log.h"
 
@@ -60,7 +61,7 @@ ssize_t ReadStreamed(void* cls, uint64_t, char* out, size_t room) {
     body->used = 0;
   }
   const size_t n = std::min(room, body->piece.size() - body->used);
-  std::memcpy(out, body->piece.data() + body->used, n);
+  body->piece.copy(out, n, body->used);
   body->used += n;
   return static_cast<ssize_t>(n);
 }
@@ -74,8 +75,14 @@ ssize_t ReadStreamedSafely(void* cls, uint64_t at, char* out, size_t room) {
   }
 }
 
+// What goes into an answer's head, beside its own.
+struct Head {
+  bool close = false;           // this is the connection's last answer
+  const char* allow = nullptr;  // the methods that there are
+};
+
 MHD_Result Send(MHD_Connection* connection, Response&& response, const std::string& path,
-                const char* allow = nullptr) {
+                Head head) {
   MHD_Response* raw = nullptr;
   if (response.pull) {
     auto* body = new Streamed{std::move(response.pull), path, {}, 0};
@@ -88,7 +95,8 @@ MHD_Result Send(MHD_Connection* connection, Response&& response, const std::stri
   }
   if (raw == nullptr) return MHD_NO;
   MHD_add_response_header(raw, MHD_HTTP_HEADER_CONTENT_TYPE, response.content_type.c_str());
-  if (allow != nullptr) MHD_add_response_header(raw, MHD_HTTP_HEADER_ALLOW, allow);
+  if (head.allow != nullptr) MHD_add_response_header(raw, MHD_HTTP_HEADER_ALLOW, head.allow);
+  if (head.close) MHD_add_response_header(raw, MHD_HTTP_HEADER_CONNECTION, "close");
   const MHD_Result queued =
       MHD_queue_response(connection, static_cast<unsigned>(response.status), raw);
   MHD_destroy_response(raw);
@@ -127,16 +135,22 @@ struct Server::Impl {
   static MHD_Result OnRequest(void* cls, MHD_Connection* connection, const char* url,
                               const char* method, const char*, const char* upload,
                               size_t* upload_size, void** state) {
+    auto* self = static_cast<Impl*>(cls);
     try {
-      return static_cast<Impl*>(cls)->Step(connection, url, method, upload, upload_size, state);
+      return self->Step(connection, url, method, upload, upload_size, state);
     } catch (const std::exception& e) {
       log::LogError(kMe, std::string(method) + " " + url + " failed: " + e.what());
-      return Send(connection, Plain(500, std::string("failed: ") + e.what()), url);
+      return self->Answer(connection, Plain(500, std::string("failed: ") + e.what()), url);
     }
   }
 
   static void OnCompleted(void*, MHD_Connection*, void** state, MHD_RequestTerminationCode) {
     delete static_cast<Exchange*>(std::exchange(*state, nullptr));
+  }
+
+  MHD_Result Answer(MHD_Connection* connection, Response&& response, const std::string& path,
+                    const char* allow = nullptr) const {
+    return Send(connection, std::move(response), path, {tcp, allow});
   }
 
   // Called with the head of a request, then with each piece of its body, then at its end.
@@ -152,28 +166,28 @@ struct Server::Impl {
       *upload_size = 0;
       return MHD_YES;
     }
-    if (exchange->received > limits.max_body) return Send(connection, TooLarge(), url);
-    return Send(connection, (*exchange->handler)(exchange->request), url);
+    if (exchange->received > limits.max_body) return Answer(connection, TooLarge(), url);
+    return Answer(connection, (*exchange->handler)(exchange->request), url);
   }
 
   MHD_Result Begin(MHD_Connection* connection, const char* url, const char* method, void** state) {
     if (!MayUse(connection)) {
-      return Send(connection,
-                  Plain(403, "only root and the user that the gateway runs as (uid " +
-                                 std::to_string(owner) + ") may use this socket"),
-                  url);
+      return Answer(connection,
+                    Plain(403, "only root and the user that the gateway runs as (uid " +
+                                   std::to_string(owner) + ") may use this socket"),
+                    url);
     }
     const auto found = routes.find(url);
-    if (found == routes.end()) return Send(connection, UnknownPath(url), url);
+    if (found == routes.end()) return Answer(connection, UnknownPath(url), url);
     const std::string wanted = std::strcmp(method, "HEAD") == 0 ? "GET" : method;
     const auto handler = found->second.find(wanted);
     if (handler == found->second.end()) {
       const std::string allow = MethodsOf(found->second);
-      return Send(connection,
-                  Plain(405, std::string(url) + " does not know " + method + ", only " + allow),
-                  url, allow.c_str());
+      return Answer(connection,
+                    Plain(405, std::string(url) + " does not know " + method + ", only " + allow),
+                    url, allow.c_str());
     }
-    if (AnnouncedBody(connection) > limits.max_body) return Send(connection, TooLarge(), url);
+    if (AnnouncedBody(connection) > limits.max_body) return Answer(connection, TooLarge(), url);
     auto exchange = std::make_unique<Exchange>();
     exchange->handler = &handler->second;
     exchange->request.path = url;
@@ -184,6 +198,7 @@ struct Server::Impl {
   }
 
   bool MayUse(MHD_Connection* connection) const {
+    if (tcp) return true;
     const MHD_ConnectionInfo* info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     if (info == nullptr) return false;
@@ -222,6 +237,7 @@ struct Server::Impl {
 
   Limits limits;
   uid_t owner = 0;
+  bool tcp = false;                       // else a unix socket
   std::map<std::string, Methods> routes;  // by path; not changed once there is a daemon
   MHD_Daemon* daemon = nullptr;
   SocketFile file;
@@ -251,10 +267,21 @@ Result<void> Server::Listen(const std::string& socket_path) {
   return {};
 }
 
+Result<std::string> Server::ListenTcp(const std::string& host, uint16_t port) {
+  Result<TcpListener> listener = ListenOnTcp(host, port, kBacklog);
+  if (!listener) return tl::unexpected(listener.error());
+  impl_->tcp = true;
+  impl_->daemon = impl_->Start(listener->fd.Release());  // closes it when it ends
+  if (impl_->daemon == nullptr)
+    return Fail(Code::kConfig,
+                listener->address + " cannot be served; log.level = \"debug\" shows why");
+  return std::move(listener->address);
+}
+
 void Server::Stop() {
   if (impl_->daemon == nullptr) return;
   // First the file: whoever finds it finds somebody who answers.
-  Remove(impl_->file);
+  if (!impl_->tcp) Remove(impl_->file);
   MHD_stop_daemon(std::exchange(impl_->daemon, nullptr));
 }
 

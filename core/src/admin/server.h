@@ -1,5 +1,5 @@
 // HTTP for the administrator: a table of handlers behind a unix socket that only its owner and root
-// may use.
+// may use, or behind a TCP socket that anybody may use who reaches it.
 #pragma once
 
 #include <sys/types.h>
@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -46,7 +47,7 @@ struct Limits {
 
 class Server {
  public:
-  // owner: the user who may connect, beside root.
+  // owner: the user who may connect to a unix socket, beside root.
   explicit Server(Limits limits = {}, uid_t owner = geteuid());
   ~Server();  // stops
   Server(const Server&) = delete;
@@ -59,6 +60,14 @@ class Server {
   // one that is listened to, or is no socket, is an error. Each error has code kConfig, names the
   // file and says what to do.
   Result<void> Listen(const std::string& socket_path);
+
+  // Serves host (an address, or a name: the first of its addresses that can be used, IPv4 before
+  // IPv6) and port (0: any that is free) instead; whoever connects may use all of the table, so
+  // that it is to hold nothing that changes anything. Each answer ends its connection, so that few
+  // connections are enough for many clients. Returns where it listens, as "127.0.0.1:9464". May
+  // wait for a name server. An error has code kConfig, or kRetry when the reason may pass by
+  // itself.
+  Result<std::string> ListenTcp(const std::string& host, uint16_t port);
 
   // Removes the socket, cuts every connection off and waits for the handlers that run. May be
   // called at any time, and again.

@@ -86,12 +86,6 @@ Result<void> RemoveStale(const std::string& path) {
 
 }  // namespace
 
-Fd::~Fd() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
-int Fd::Release() { return std::exchange(fd_, -1); }
-
 Result<Listener> ListenOn(const std::string& path, int backlog) {
   sockaddr_un address;
   if (!ToAddress(path, &address)) return RefuseErrno(path, ENAMETOOLONG);

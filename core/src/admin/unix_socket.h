@@ -6,23 +6,10 @@
 #include <optional>
 #include <string>
 
+#include "admin/fd.h"
 #include "platform/result.h"
 
 namespace penstock::admin {
-
-// A descriptor that is closed with its owner.
-class Fd {
- public:
-  explicit Fd(int fd = -1) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(other.Release()) {}
-  Fd& operator=(Fd&&) = delete;
-  ~Fd();
-  int get() const { return fd_; }
-  int Release();
-
- private:
-  int fd_;
-};
 
 // The file that a socket was made as; another one may stand at its path by now.
 struct SocketFile {

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <span>
@@ -23,6 +24,8 @@ namespace penstock::cli {
 namespace {
 
 constexpr char kDefaultConfig[] = "/etc/penstock/penstock.toml";
+constexpr std::chrono::milliseconds kIntervalLeast{100};
+constexpr std::chrono::hours kIntervalMost{1};
 constexpr std::array<std::string_view, 9> kCommands = {
     "run", "check", "status", "reload", "drain", "deadletters", "queue", "plugins", "version"};
 // Commands of commands.
@@ -85,9 +88,13 @@ constexpr char kStatusFooter[] =
     "route: what became of the events (received = delivered + dead letters + dropped +\n"
     "pending), how old the oldest pending one is, and why it is not delivered. --json gives\n"
     "all of it, with offsets; rates are null unless the gateway was asked a moment ago.\n"
+    "--watch shows it again and again until Ctrl-C: in place on a terminal, else one block or,\n"
+    "with --json, one line after another; a gateway that restarts is waited for.\n"
     "\nExit codes: 0; 1 no gateway answers; 2 wrong usage; 78 the configuration, which names\n"
     "the socket, cannot be read.\n"
-    "\nExample: penstock status --json | jq '.routes[] | select(.backoff)'\n";
+    "\nExamples:\n"
+    "  penstock status --watch --interval 500ms\n"
+    "  penstock status --json | jq '.routes[] | select(.backoff)'\n";
 constexpr char kReloadFooter[] =
     "Waits until the running gateway has read its files again (those that it was started\n"
     "with) and changed itself: new parts are made and connected first, then old ones are\n"
@@ -118,6 +125,8 @@ struct Arguments {
   std::vector<std::string> plugin_dirs;
   bool exit_when_done = false;
   bool json = false;
+  bool watch = false;
+  std::string interval = "2s";
   std::string plugin_name;
   std::string socket;
   std::string drain_timeout;
@@ -158,6 +167,14 @@ void AddConfigOptions(CLI::App* command, Arguments* arguments) {
       ->take_all();
 }
 
+// Empty for an interval that can be kept.
+std::string IntervalError(const std::string& text) {
+  const auto interval = config::ParseDuration(text);
+  if (!interval) return interval.error().message;
+  if (*interval < kIntervalLeast || *interval > kIntervalMost) return "must be from 100ms to 1h";
+  return "";
+}
+
 std::unique_ptr<Parser> MakeParser(Arguments* arguments) {
   auto parser = std::make_unique<Parser>();
   CLI::App& app = parser->app;
@@ -179,6 +196,13 @@ std::unique_ptr<Parser> MakeParser(Arguments* arguments) {
   parser->status = app.add_subcommand("status", "Show how the running gateway does");
   parser->status_config = AddGatewayOptions(parser->status, arguments);
   parser->status->add_flag("--json", arguments->json, "For programs");
+  CLI::Option* watch =
+      parser->status->add_flag("--watch", arguments->watch, "Show it until Ctrl-C");
+  parser->status->add_option("--interval", arguments->interval, "Between two looks with --watch")
+      ->type_name("TIME")
+      ->default_str(arguments->interval)
+      ->needs(watch)
+      ->check(IntervalError, "");
   parser->status->footer(kStatusFooter);
 
   parser->reload = app.add_subcommand("reload", "Have the running gateway take its configuration");
@@ -281,8 +305,11 @@ int Dispatch(Parser& parser, const Arguments& arguments, std::ostream& out, std:
   const auto running = [&](const CLI::Option* config) {
     return RunningGateway{arguments.config_file, config->count() > 0, arguments.socket};
   };
-  if (parser.status->parsed())
-    return ShowStatus({running(parser.status_config), arguments.json}, out, err);
+  if (parser.status->parsed()) {
+    return ShowStatus({running(parser.status_config), arguments.json, arguments.watch,
+                       config::ParseDuration(arguments.interval).value()},
+                      out, err);
+  }
   if (parser.reload->parsed()) return Reload(running(parser.reload_config), out, err);
   if (parser.drain->parsed()) {
     DrainOptions options{running(parser.drain_config), {}};

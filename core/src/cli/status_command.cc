@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
@@ -9,6 +10,7 @@
 
 #include "admin/client.h"
 #include "cli/text.h"
+#include "cli/watch.h"
 #include "config/config.h"
 #include "gateway/gateway.h"
 #include "plugin/elf.h"
@@ -23,16 +25,17 @@ constexpr auto kForRates = std::chrono::seconds(1);
 
 // ---- asking
 
-std::optional<std::string> Ask(const std::string& socket, std::ostream& err) {
-  const Result<admin::Reply> reply = admin::Client(socket).Call("GET", "/status");
-  if (!reply) {
-    err << "penstock: " << reply.error().message << "\n";
-    return {};
-  }
-  if (reply->status == 200) return reply->body;
-  err << "penstock: the gateway on " << socket << " answered " << reply->status << ": "
-      << Printable(reply->body) << "\n";
-  return {};
+Result<std::string> Ask(const std::string& socket) {
+  Result<admin::Reply> reply = admin::Client(socket).Call("GET", "/status");
+  if (!reply) return tl::unexpected(reply.error());
+  if (reply->status == 200) return std::move(reply->body);
+  return Fail(Code::kReject, "the gateway on " + socket + " answered " +
+                                 std::to_string(reply->status) + ": " + Printable(reply->body));
+}
+
+int Failed(const Error& error, std::ostream& err) {
+  err << "penstock: " << error.message << "\n";
+  return gateway::kExitFailure;
 }
 
 // ---- for people
@@ -180,23 +183,100 @@ std::string RoutesText(const Json& routes) {
   return Table(rows);
 }
 
-int ShowText(const std::string& socket, std::string answer, std::ostream& out, std::ostream& err) {
+Error NotUnderstood(const std::string& socket, const Json::exception& e) {
+  return {Code::kReject, "the answer of the gateway on " + socket + " is not understood (" +
+                             Printable(e.what()) +
+                             "); does it run another version than " PENSTOCK_VERSION "?"};
+}
+
+int ShowText(const std::string& socket, const std::string& answer, std::ostream& out,
+             std::ostream& err) {
   try {
     Json status = Json::parse(answer);
     if (status.at("gateway").at("rates_over_seconds").is_null()) {
       std::this_thread::sleep_for(kForRates);
-      const std::optional<std::string> again = Ask(socket, err);
-      if (!again) return gateway::kExitFailure;
+      const Result<std::string> again = Ask(socket);
+      if (!again) return Failed(again.error(), err);
       status = Json::parse(*again);
     }
     out << StatusText(status);
     return gateway::kExitOk;
   } catch (const Json::exception& e) {
-    err << "penstock: the answer of the gateway on " << socket << " is not understood ("
-        << Printable(e.what()) << "); does it run another version than " PENSTOCK_VERSION "?\n";
-    return gateway::kExitFailure;
+    return Failed(NotUnderstood(socket, e), err);
   }
 }
+
+// ---- again and again
+
+std::string LocalTime() {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  char text[32] = {};
+  if (::localtime_r(&now, &local) != nullptr)
+    std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &local);
+  return text;
+}
+
+class Watch {
+ public:
+  Watch(const StatusOptions& options, std::string socket, std::ostream& out, std::ostream& err)
+      : options_(options), socket_(std::move(socket)), err_(err), screen_(out, !options.json) {}
+
+  int Run() {
+    for (;;) {
+      const Result<std::string> answer = Ask(socket_);
+      const Result<bool> shown = answer ? Show(*answer) : WaitFor(answer.error());
+      if (!shown) return End(shown.error());
+      if (!*shown) return gateway::kExitFailure;  // standard output takes nothing more
+      screen_.Wait(options_.interval);
+    }
+  }
+
+ private:
+  std::string Title() const {
+    return LocalTime() +
+           (screen_.terminal()
+                ? ", every " + FormatDuration(options_.interval.count()) + "; Ctrl-C ends it\n\n"
+                : "\n");
+  }
+
+  Result<bool> Show(const std::string& answer) {
+    try {
+      const Json status = Json::parse(answer);
+      std::string text = options_.json ? status.dump(-1, ' ', false, Json::error_handler_t::replace)
+                                       : Title() + StatusText(status);
+      if (!away_since_.empty() && !screen_.terminal()) err_ << "penstock: it answers again\n";
+      answered_ = true;
+      away_since_.clear();
+      return screen_.Show(text + "\n");
+    } catch (const Json::exception& e) {
+      return tl::unexpected(NotUnderstood(socket_, e));
+    }
+  }
+
+  // A gateway that was there may come back.
+  Result<bool> WaitFor(const Error& error) {
+    if (!answered_ || error.code != Code::kRetry) return tl::unexpected(error);
+    const bool first = away_since_.empty();
+    if (first) away_since_ = LocalTime();
+    const std::string text = error.message + "\nwaiting for it since " + away_since_ + "\n";
+    if (screen_.terminal()) return screen_.Show(Title() + text);
+    if (first) err_ << "penstock: " << text << std::flush;
+    return true;
+  }
+
+  int End(const Error& error) {
+    screen_.Leave();
+    return Failed(error, err_);
+  }
+
+  const StatusOptions options_;
+  const std::string socket_;
+  std::ostream& err_;
+  Screen screen_;
+  bool answered_ = false;
+  std::string away_since_;
+};
 
 }  // namespace
 
@@ -208,9 +288,10 @@ std::string StatusText(const Json& status) {
 int ShowStatus(const StatusOptions& options, std::ostream& out, std::ostream& err) {
   std::string socket;
   if (const auto code = FindSocket(options.gateway, &socket, err)) return *code;
-  std::optional<std::string> answer = Ask(socket, err);
-  if (!answer) return gateway::kExitFailure;
-  if (!options.json) return ShowText(socket, std::move(*answer), out, err);
+  if (options.watch) return Watch(options, socket, out, err).Run();
+  const Result<std::string> answer = Ask(socket);
+  if (!answer) return Failed(answer.error(), err);
+  if (!options.json) return ShowText(socket, *answer, out, err);
   out << *answer;
   return gateway::kExitOk;
 }

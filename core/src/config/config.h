@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "config/listen_address.h"
 #include "event/encode.h"
 #include "platform/result.h"
 
@@ -139,7 +140,10 @@ struct GatewayConfig {
   // Where a running gateway is asked. Default: admin.sock in the unit's runtime directory
   // ($RUNTIME_DIRECTORY), else in /run/penstock. Empty: nowhere.
   std::string admin_socket;
-  Position admin_socket_where;     // line 0: it is the default
+  Position admin_socket_where;  // line 0: it is the default
+  // Where what monitoring asks for is served over TCP as well. Default: nowhere.
+  ListenAddress admin_listen;
+  Position admin_listen_where;
   std::string log_level = "info";  // debug, info, warn, error
   LogFormat log_format = LogFormat::kText;
 };

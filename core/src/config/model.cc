@@ -138,6 +138,7 @@ class Builder {
     ReadStateDir(&table);
     ReadCommit(table.Table("commit"));
     ReadAdminSocket(&table);
+    ReadAdminListen(&table);
     TableReader log = table.Table("log");
     std::string_view level = gateway.log_level;
     log.Choice("level", kLogLevels, &level);
@@ -181,6 +182,26 @@ class Builder {
                    Cat(gateway.admin_socket, " has more than the ", std::to_string(kSocketPathMost),
                        " bytes that a socket's path may have"));
     }
+  }
+
+  void ReadAdminListen(TableReader* table) {
+    const Node* node = table->Find("admin_listen");
+    if (node == nullptr || (node->kind == Node::Kind::kString && node->text.empty())) return;
+    GatewayConfig& gateway = config_.gateway;
+    std::string text = "none";
+    table->Name("admin_listen", &text);
+    if (text == "none") return;
+    auto address = ParseListenAddress(text);
+    if (!address) return table->Error(*node, "admin_listen", address.error().message);
+    gateway.admin_listen = std::move(*address);
+    gateway.admin_listen_where = node->where.ToPosition();
+    if (gateway.admin_listen.loopback()) return;
+    findings_->Warning(
+        gateway.admin_listen_where,
+        Cat("gateway.admin_listen: ", Quote(text),
+            " may be reached from other hosts, and there is no authentication: "
+            "whoever reaches it reads status and metrics; write \"127.0.0.1:",
+            std::to_string(gateway.admin_listen.port), "\", or let a firewall guard it"));
   }
 
   // False when the member cannot be a source or sink at all.

@@ -49,6 +49,8 @@ std::vector<std::string> NeedRestart(const GatewayConfig& a, const GatewayConfig
       a.commit_interval != b.commit_interval)
     out.emplace_back("gateway.commit");
   if (a.admin_socket != b.admin_socket) out.emplace_back("gateway.admin_socket");
+  if (a.admin_listen.host != b.admin_listen.host || a.admin_listen.port != b.admin_listen.port)
+    out.emplace_back("gateway.admin_listen");
   if (a.log_format != b.log_format) out.emplace_back("gateway.log.format");
   return out;
 }

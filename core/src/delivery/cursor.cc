@@ -34,6 +34,7 @@ Cursor::Cursor(uint32_t lane, std::string sink, CursorSpec spec, const Clock* cl
   for (const event::OffsetRange& range : before_) above_ += range.end - range.first;
   if (predecessor) TakeOver(predecessor.get());
   Show();
+  shown_.at_start = predecessor ? predecessor->shown_.at_start : Snapshot();
 }
 
 void Cursor::TakeOver(Cursor* predecessor) {

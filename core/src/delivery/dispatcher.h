@@ -79,6 +79,7 @@ struct SinkStatus {
 // How one cursor stands, as of its last step: what a submit that is under way does is not in it.
 struct RouteStatus {
   Ledger ledger;
+  Ledger at_start;                          // the same when the cursor was made
   uint64_t committed = 0;                   // all before it have settled
   uint64_t next = 0;                        // the next offset to be read
   std::optional<TimePoint> oldest_pending;  // when it was appended; nothing: not known, or none

@@ -143,6 +143,12 @@ void DescribeRoute(const SourcePart& source, const SinkPart& sink, std::string* 
 
 }  // namespace
 
+std::string DescribeAdmin(const config::GatewayConfig& config) {
+  if (config.admin_listen.host.empty()) return "";
+  return "admin\n    http://" + config.admin_listen.ToString() +
+         " serves /metrics, /healthz, /readyz and /status, to read only, to whoever reaches it\n";
+}
+
 std::string DescribeRoutes(const Prepared& prepared) {
   std::string out;
   for (const SourcePart& source : prepared.sources) {

@@ -12,12 +12,12 @@
 #include <future>
 #include <iostream>
 #include <mutex>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
 
 #include "admin/server.h"
 #include "gateway/describe.h"
+#include "gateway/monitor.h"
 #include "gateway/pipeline.h"
 #include "gateway/prepare.h"
 #include "gateway/status.h"
@@ -145,21 +145,21 @@ admin::Response Answer(const Result<std::string>& done) {
   return response;
 }
 
-// What may be asked of the gateway at its admin socket.
+// Where the gateway may be asked: for all of it at the admin socket, for what only looks on TCP.
+struct AdminServers {
+  admin::Server socket, tcp;
+};
+
 void AddHandlers(StatusReader* status, Pipeline* pipeline, Requests* requests,
-                 admin::Server* server) {
-  server->Handle("GET", "/status", [status](const admin::Request&) {
-    admin::Response response;
-    response.content_type = "application/json";
-    response.body = ToJson(status->Read())
-                        .dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
-                    "\n";
-    return response;
-  });
-  server->Handle("POST", "/reload", [requests](const admin::Request&) {
+                 AdminServers* servers) {
+  for (const Endpoint& endpoint : MonitorEndpoints(status, pipeline, HealthCheck())) {
+    servers->socket.Handle(endpoint.method, endpoint.path, endpoint.handler);
+    servers->tcp.Handle(endpoint.method, endpoint.path, endpoint.handler);
+  }
+  servers->socket.Handle("POST", "/reload", [requests](const admin::Request&) {
     return Answer(requests->Ask(Requests::Kind::kReload));
   });
-  server->Handle("POST", "/drain", [requests](const admin::Request&) {
+  servers->socket.Handle("POST", "/drain", [requests](const admin::Request&) {
     return Answer(requests->Ask(Requests::Kind::kDrain));
   });
   StoreAccess access;
@@ -172,11 +172,11 @@ void AddHandlers(StatusReader* status, Pipeline* pipeline, Requests* requests,
   access.marked = [pipeline] { return pipeline->StartReplays(); };
   access.removed = [pipeline] { return pipeline->RecountLetters(); };
   for (Endpoint& endpoint : StoreEndpoints(std::move(access)))
-    server->Handle(endpoint.method, endpoint.path, std::move(endpoint.handler));
+    servers->socket.Handle(endpoint.method, endpoint.path, std::move(endpoint.handler));
 }
 
 // The socket that the configuration names must work; the one that it does not need not.
-Result<void> ServeAdmin(const config::GatewayConfig& config, admin::Server* server) {
+Result<void> ServeSocket(const config::GatewayConfig& config, admin::Server* server) {
   if (config.admin_socket.empty()) return {};
   auto listening = server->Listen(config.admin_socket);
   if (listening) return {};
@@ -188,6 +188,24 @@ Result<void> ServeAdmin(const config::GatewayConfig& config, admin::Server* serv
   log::Warn(kMe, "runs without an admin socket, so penstock status cannot ask it: " +
                      listening.error().message);
   return {};
+}
+
+Result<void> ServeTcp(const config::GatewayConfig& config, admin::Server* server) {
+  const config::ListenAddress& address = config.admin_listen;
+  if (address.host.empty()) return {};
+  const auto listening = server->ListenTcp(address.host, address.port);
+  if (!listening) {
+    const config::Finding finding{config::Severity::kError, config.admin_listen_where,
+                                  "gateway.admin_listen: " + listening.error().message};
+    return Fail(listening.error().code, finding.ToString());
+  }
+  log::Info("admin", "http://" + *listening + " serves /metrics, /healthz, /readyz and /status");
+  return {};
+}
+
+Result<void> ServeAdmin(const config::GatewayConfig& config, AdminServers* servers) {
+  if (auto serving = ServeSocket(config, &servers->socket); !serving) return serving;
+  return ServeTcp(config, &servers->tcp);
 }
 
 log::Format LogFormat(const config::GatewayConfig& config) {
@@ -348,13 +366,11 @@ int Run(const CommandOptions& options) {
   pipeline.SetOnStoreFailed([&signals] { signals.Wake(); });
   StatusReader status(&pipeline, &config, &clock);
   Requests requests(&signals);
-  admin::Server server;
-  AddHandlers(&status, &pipeline, &requests, &server);
-  if (const auto serving = ServeAdmin(config, &server); !serving) {
-    log::LogError(kMe, serving.error().message);
-    return kExitConfig;
-  }
-  if (const auto started = pipeline.Start(); !started) {
+  AdminServers servers;
+  AddHandlers(&status, &pipeline, &requests, &servers);
+  auto started = ServeAdmin(config, &servers);
+  if (started) started = pipeline.Start();
+  if (!started) {
     requests.Close();
     log::LogError(kMe, started.error().message);
     return started.error().code == Code::kConfig ? kExitConfig : kExitFailure;
@@ -377,7 +393,8 @@ int Check(const CommandOptions& options, std::ostream& out, std::ostream& err) {
   const std::unique_ptr<Prepared> prepared = Prepare(options, &registry);
   for (const config::Finding& finding : prepared->findings) err << finding.ToString() << '\n';
   if (!prepared->ok()) return kExitConfig;
-  out << DescribeRoutes(*prepared) << options.config_file << ": the configuration is valid\n";
+  out << DescribeAdmin(prepared->config.gateway) << DescribeRoutes(*prepared) << options.config_file
+      << ": the configuration is valid\n";
   return kExitOk;
 }
 

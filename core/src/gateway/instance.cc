@@ -115,7 +115,8 @@ void Instance::Log(const penstock_host* host, int32_t level, penstock_str text,
 
 uint64_t* Instance::Metric(const penstock_host* host, int32_t kind, const char* name,
                            const char* help) noexcept {
-  return Of(host)->metrics_->Cell(Of(host)->component_, kind, name, help == nullptr ? "" : help);
+  return Of(host)->metrics_->Cell(Of(host)->component_, Of(host)->entry().id, kind, name,
+                                  help == nullptr ? "" : help);
 }
 
 InstanceState Instance::state() const {

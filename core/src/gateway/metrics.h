@@ -14,21 +14,22 @@ class MetricTable {
  public:
   struct Reading {
     std::string instance;  // "source orders"
+    std::string plugin;    // its id
     std::string name, help;
     int32_t kind;
     uint64_t value;
   };
 
-  // The same cell for the same instance and name. nullptr: more than kMaxCells, or a name that is
-  // not [a-z_]+.
-  uint64_t* Cell(std::string_view instance, int32_t kind, std::string_view name,
-                 std::string_view help);
+  // The same cell for the same instance of the same plugin and name. nullptr: more than kMaxCells,
+  // or a name that is not [a-z_]+.
+  uint64_t* Cell(std::string_view instance, std::string_view plugin, int32_t kind,
+                 std::string_view name, std::string_view help);
   std::vector<Reading> Read() const;
 
  private:
   static constexpr size_t kMaxCells = 65536;
   struct Entry {
-    std::string instance, name, help;
+    std::string instance, plugin, name, help;
     int32_t kind;
     uint64_t cell = 0;
   };

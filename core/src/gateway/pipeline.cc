@@ -244,6 +244,7 @@ Result<std::unique_ptr<Pipeline::Source>> Pipeline::BuildSource(const SourcePart
   auto queue = BuildQueue(source->config, source->letters);
   if (!queue) return tl::unexpected(queue.error());
   source->queue = std::move(*queue);
+  source->at_start = source->queue->stats();
   return source;
 }
 

@@ -83,6 +83,8 @@ class Pipeline {
   // Fills in memory, sources, sinks and routes, but for the rates; those that are made so far. Any
   // thread, at any time; takes short locks only, and calls into no plugin.
   void Describe(GatewayStatus* status) const;
+  // What the plugins count; any thread, likewise.
+  std::vector<MetricTable::Reading> PluginMetrics() const { return metrics_.Read(); }
 
  private:
   friend class Reloading;
@@ -97,6 +99,7 @@ class Pipeline {
     std::deque<event::SourceInfo> infos;  // the last one is true; cursors may still use the others
     std::shared_ptr<queue::StoredLetters> letters;  // null: dead letters cannot be kept
     std::shared_ptr<queue::Queue> queue;
+    queue::Stats at_start;  // of the queue, when it was made
     std::unique_ptr<SourceInstance> instance;
     std::map<std::string, std::shared_ptr<queue::ReplayQueue>>
         replays;  // by sink; made when needed

@@ -251,6 +251,9 @@ void Pipeline::Describe(GatewayStatus* status) const {
     FillInstance(*source->instance, &one);
     one.plugin = source->config.plugin;
     one.queue = ReadQueue(*source->queue, source->config.queue);
+    one.received = one.queue.end + one.queue.dropped_newest;
+    one.received_before = source->at_start.appended + source->at_start.dropped_newest;
+    one.dropped_before = source->at_start.dropped_newest;
     if (source->letters) one.letters = ReadLetters(*source->letters, counts.value_or(Counts()));
     status->sources.push_back(std::move(one));
   }
@@ -286,8 +289,7 @@ GatewayStatus StatusReader::Read() {
 void StatusReader::AddRates(GatewayStatus* status) {
   Sample sample;
   sample.at = status->now;
-  for (const SourceStatus& source : status->sources)
-    sample.received[source.name] = source.queue.end + source.queue.dropped_newest;
+  for (const SourceStatus& source : status->sources) sample.received[source.name] = source.received;
   for (const RouteStatus& route : status->routes)
     sample.delivered[RouteName(route)] = route.ledger.delivered;
 

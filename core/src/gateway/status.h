@@ -56,7 +56,10 @@ struct StoreStatus {
 struct SourceStatus : InstanceStatus {
   QueueStatus queue;
   std::optional<LettersStatus> letters;  // nothing: they are not kept
-  Rate rate;                             // received
+  uint64_t received = 0;                 // ever: appended, or dropped as the newest
+  // Of those and of queue.dropped_newest, the ones from before this process.
+  uint64_t received_before = 0, dropped_before = 0;
+  Rate rate;  // received
 };
 
 struct SinkStatus : InstanceStatus {};

@@ -101,10 +101,10 @@ Publisher::Publisher(const Host& host, Settings settings)
     : host_(host),
       settings_(std::make_shared<const Settings>(std::move(settings))),
       port_(std::make_shared<Port>()),
-      reconnects_(host.Counter("nats_connects_total", "Connections made to NATS")),
-      late_answers_(host.Counter("nats_late_answers_total",
+      reconnects_(host.Counter("connects_total", "Connections made to NATS")),
+      late_answers_(host.Counter("late_answers_total",
                                  "Answers that came after their message had been given up")),
-      chain_breaks_(host.Counter("nats_chain_breaks_total",
+      chain_breaks_(host.Counter("chain_breaks_total",
                                  "Times that strict order found another last message in the "
                                  "stream than its own")),
       writer_(settings_->binary),

@@ -109,7 +109,7 @@ TEST(NatsJetStreamStrict, NamesTheReasonWhenTheChainBreaksInMidWindow) {
   EXPECT_EQ(run.host.receipt(tokens[1]).flags, 0u) << "a lane of followers alone has no reason";
   EXPECT_EQ(run.host.receipt(tokens[2]).outcome, PENSTOCK_RETRY);
   EXPECT_EQ(run.host.receipt(tokens[2]).flags, static_cast<uint32_t>(PENSTOCK_RECEIPT_FOLLOWER));
-  EXPECT_EQ(run.host.metric("nats_chain_breaks_total"), 1u);
+  EXPECT_EQ(run.host.metric("chain_breaks_total"), 1u);
 }
 
 TEST(NatsJetStreamStrict, GoesOneAtATimeBesideAnotherWriter) {
@@ -164,7 +164,7 @@ TEST(NatsJetStreamStrict, StopsBehindOneThatIsRejected) {
   EXPECT_EQ(run.host.receipt(tokens[2]).flags, static_cast<uint32_t>(PENSTOCK_RECEIPT_FOLLOWER));
   EXPECT_EQ(run.Send(Message("t.a", "2", "2"), 0, kResume).outcome, PENSTOCK_DELIVERED);
   EXPECT_EQ(bus.Payloads("S"), (std::vector<std::string>{"0", "2"}));
-  EXPECT_EQ(run.host.metric("nats_chain_breaks_total"), 0u);
+  EXPECT_EQ(run.host.metric("chain_breaks_total"), 0u);
 }
 
 // The lane is resumed by a message that has not left yet: it must not open the lane again for those

@@ -132,7 +132,8 @@ INSTANTIATE_TEST_SUITE_P(
              "p.toml:7:1: error: unknown key \"shutdown_timout\" in [gateway]; did you mean "
              "\"shutdown_timeout\"?\n"
              "p.toml:8:1: error: unknown key \"foo\" in [gateway]; known are name, plugin_dirs, "
-             "shutdown_timeout, memory_limit, state_dir, commit, admin_socket and log\n"},
+             "shutdown_timeout, memory_limit, state_dir, commit, admin_socket, admin_listen and "
+             "log\n"},
         Case{"WrongTypes",
              kBoth + "[gateway]\nname = 1\nplugin_dirs = 2\nshutdown_timeout = 30\n"
                      "memory_limit = 1.5\nlog = \"debug\"\nadmin_socket = true\n",
@@ -148,6 +149,11 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"LongSocket", kBoth + "[gateway]\nadmin_socket = \"/" + std::string(107, 'x') + "\"\n",
              "p.toml:7:16: error: gateway.admin_socket: /" + std::string(107, 'x') +
                  " has more than the 107 bytes that a socket's path may have\n"},
+        Case{"ListenOnANumber", kBoth + "[gateway]\nadmin_listen = 9464\n",
+             "p.toml:7:16: error: gateway.admin_listen: expected a string, found an integer\n"},
+        Case{"ListenWithoutPort", kBoth + "[gateway]\nadmin_listen = \"localhost\"\n",
+             "p.toml:7:16: error: gateway.admin_listen: \"localhost\" has no port: write "
+             "\"HOST:PORT\", such as \"127.0.0.1:9464\" or \"[::1]:9464\"\n"},
         Case{"BadValues",
              kBoth + "[gateway]\nname = \"\"\nplugin_dirs = [\"/a\", 3]\n"
                      "shutdown_timeout = \"30 seconds\"\nmemory_limit = \"lots\"\n"
@@ -329,6 +335,26 @@ TEST(Load, TheAdminSocketIsInTheRuntimeDirectoryOrWhereTheFileSays) {
   EXPECT_EQ(loaded.config.gateway.admin_socket_where.line, 7u);
 }
 
+TEST(Load, AnAddressToListenOnIsReadAndOneThatOthersReachWarnedOf) {
+  const auto load = [](const std::string& line) {
+    return LoadText({{"p.toml", kBoth + "[gateway]\n" + line}});
+  };
+  const Loaded good = load("admin_listen = \"[::1]:9464\"\n");
+  EXPECT_EQ(Text(good.findings), "");
+  EXPECT_EQ(good.config.gateway.admin_listen.ToString(), "[::1]:9464");
+  EXPECT_EQ(good.config.gateway.admin_listen_where.line, 7u);
+  EXPECT_EQ(load("admin_listen = \"none\"\n").config.gateway.admin_listen.host, "");
+  EXPECT_EQ(load("admin_listen = \"\"\n").config.gateway.admin_listen.host, "");
+  const Loaded open = load("admin_listen = \"0.0.0.0:9464\"\n");
+  EXPECT_EQ(
+      Text(open.findings),
+      "p.toml:7:16: warning: gateway.admin_listen: \"0.0.0.0:9464\" may be reached from other "
+      "hosts, and there is no authentication: whoever reaches it reads status and metrics; "
+      "write \"127.0.0.1:9464\", or let a firewall guard it\n");
+  EXPECT_TRUE(open.ok());
+  EXPECT_EQ(open.config.gateway.admin_listen.ToString(), "0.0.0.0:9464");
+}
+
 TEST(Load, FillsTheModelWithDefaults) {
   const ScopedVariable no_unit("RUNTIME_DIRECTORY", nullptr);
   const Loaded loaded = LoadText({{"p.toml", kBoth}});
@@ -341,6 +367,7 @@ TEST(Load, FillsTheModelWithDefaults) {
   EXPECT_EQ(config.gateway.log_level, "info");
   EXPECT_EQ(config.gateway.admin_socket, "/run/penstock/admin.sock");
   EXPECT_EQ(config.gateway.admin_socket_where.line, 0u);
+  EXPECT_EQ(config.gateway.admin_listen.host, "");
   ASSERT_EQ(config.sources.size(), 1u);
   const SourceConfig& source = config.sources[0];
   EXPECT_EQ(source.name, "a");

@@ -172,6 +172,25 @@ TEST_F(StoredProgressTest, SendsAgainWhatSettledAfterTheLastCommit) {
   EXPECT_THAT(Sent(), ElementsAre("0", "2", "3"));
 }
 
+TEST_F(StoredProgressTest, ShowsWhatItFoundAtTheStart) {
+  EXPECT_EQ(dispatcher_->Routes().at(0).at_start.ToString(), ledger().ToString());
+  Append(4);
+  RefuseTheFirst(4);
+  rig_.Commit();
+  EXPECT_EQ(dispatcher_->Routes().at(0).at_start.received, 0u);
+  Crash();
+  Append(1);
+  Step();
+  port_->DeliverAll();
+  Step();
+  EXPECT_EQ(ledger().delivered, 5u);
+  const Ledger at_start = dispatcher_->Routes().at(0).at_start;
+  EXPECT_TRUE(at_start.Balances()) << at_start.ToString();
+  EXPECT_EQ(at_start.received, 4u);
+  EXPECT_EQ(at_start.delivered, 3u);
+  EXPECT_EQ(at_start.pending, 1u);
+}
+
 TEST_F(StoredProgressTest, AtTheEndNothingIsLeftToBeSent) {
   Append(5);
   RefuseTheFirst(5);
