@@ -40,7 +40,8 @@ enum class Storage { kMemory, kDisk };
 enum class WhenFull { kBlock, kDropNewest, kDropOldest };
 enum class WhenBehind { kHold, kSkip };
 enum class Order { kRelaxed, kStrict };
-enum class LogFormat { kText, kJson };
+// kAuto: the journal where standard error is one of its streams, else text.
+enum class LogFormat { kAuto, kText, kJson, kJournal };
 
 struct QueueConfig {
   Storage storage = Storage::kMemory;
@@ -140,7 +141,7 @@ struct GatewayConfig {
   std::string admin_socket;
   Position admin_socket_where;     // line 0: it is the default
   std::string log_level = "info";  // debug, info, warn, error
-  LogFormat log_format = LogFormat::kText;
+  LogFormat log_format = LogFormat::kAuto;
 };
 
 struct Config {

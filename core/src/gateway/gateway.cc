@@ -85,6 +85,20 @@ void LogFinding(const config::Finding& finding) {
   }
 }
 
+log::Format FormatOf(config::LogFormat format) {
+  switch (format) {
+    case config::LogFormat::kAuto:
+      return log::AutoFormat();
+    case config::LogFormat::kText:
+      return log::Format::kText;
+    case config::LogFormat::kJson:
+      return log::Format::kJson;
+    case config::LogFormat::kJournal:
+      return log::Format::kJournal;
+  }
+  return log::Format::kText;
+}
+
 // What may be asked of the gateway at its admin socket.
 void AddHandlers(StatusReader* status, Pipeline* pipeline, const config::Config* config,
                  admin::Server* server) {
@@ -127,7 +141,8 @@ Result<void> ServeAdmin(const config::GatewayConfig& config, admin::Server* serv
 // Waits for a signal or the store's failure; with exit_when_done also for the sources' end.
 void WaitForEnd(StopSignals& signals, const Pipeline& pipeline, bool exit_when_done) {
   for (;;) {
-    const int signal_number = signals.Wait(exit_when_done ? 20 : -1);
+    const int signal_number = signals.Wait(exit_when_done ? 20 : 1000);
+    log::SayHeldBack(SystemClock().Now());
     if (signal_number != 0) {
       log::Info(kMe, std::string("stopping: ") + strsignal(signal_number));
       return;
@@ -199,13 +214,14 @@ int ShutDown(Pipeline& pipeline, StopSignals& signals, Signal& changed, Nanoseco
 }  // namespace
 
 int Run(const CommandOptions& options) {
+  struct FlushedLog {
+    ~FlushedLog() { log::Flush(); }
+  } const flushed_log;
   KeepHeap();
   StopSignals signals;
   const std::unique_ptr<Prepared> prepared = Prepare(options);
   const config::GatewayConfig& config = prepared->config.gateway;
-  log::Configure(log::ParseLevel(config.log_level), config.log_format == config::LogFormat::kJson
-                                                        ? log::Format::kJson
-                                                        : log::Format::kText);
+  log::Configure(log::ParseLevel(config.log_level), FormatOf(config.log_format));
   for (const config::Finding& finding : prepared->findings) LogFinding(finding);
   if (!prepared->ok()) {
     log::LogError(kMe, "not started: the configuration has errors; penstock check shows them all");

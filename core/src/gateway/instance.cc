@@ -107,7 +107,7 @@ void Instance::Log(const penstock_host* host, int32_t level, penstock_str text,
   log::Field views[kMaxFields];
   n = std::min(n, kMaxFields);
   for (size_t i = 0; i < n; ++i) views[i] = {View(fields[i].key), View(fields[i].value)};
-  log::Write(static_cast<log::Level>(level), Of(host)->component_, View(text), views, n);
+  log::WriteBounded(static_cast<log::Level>(level), Of(host)->component_, View(text), views, n);
 }
 
 uint64_t* Instance::Metric(const penstock_host* host, int32_t kind, const char* name,
@@ -150,8 +150,8 @@ void Instance::ReportState(const penstock_host* host, int32_t state, penstock_st
     const bool says_it = View(text).substr(0, name.size()) == name;
     std::string line(says_it ? std::string_view() : name);
     if (!says_it && text.len > 0) line += ": ";
-    log::Write(trouble ? log::Level::kWarn : log::Level::kInfo, self->component_,
-               line.append(View(text)));
+    log::WriteBounded(trouble ? log::Level::kWarn : log::Level::kInfo, self->component_,
+                      line.append(View(text)), nullptr, 0);
   }
   self->OnState(state, View(text));
 }
