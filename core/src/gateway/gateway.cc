@@ -16,6 +16,7 @@
 #include "gateway/describe.h"
 #include "gateway/pipeline.h"
 #include "gateway/prepare.h"
+#include "gateway/service.h"
 #include "gateway/status.h"
 #include "gateway/store_tools.h"
 #include "platform/log.h"
@@ -139,10 +140,11 @@ Result<void> ServeAdmin(const config::GatewayConfig& config, admin::Server* serv
 }
 
 // Waits for a signal or the store's failure; with exit_when_done also for the sources' end.
-void WaitForEnd(StopSignals& signals, const Pipeline& pipeline, bool exit_when_done) {
+void WaitForEnd(StopSignals& signals, const Pipeline& pipeline, bool exit_when_done,
+                Service& service) {
   for (;;) {
-    const int signal_number = signals.Wait(exit_when_done ? 20 : 1000);
-    log::SayHeldBack(SystemClock().Now());
+    const int signal_number = signals.Wait(exit_when_done ? 20 : service.tick_ms());
+    service.Tick();
     if (signal_number != 0) {
       log::Info(kMe, std::string("stopping: ") + strsignal(signal_number));
       return;
@@ -192,10 +194,11 @@ int Conclude(const Pipeline& pipeline) {
   return kExitOk;
 }
 
-int ShutDown(Pipeline& pipeline, StopSignals& signals, Signal& changed, Nanoseconds timeout) {
+int ShutDown(Pipeline& pipeline, StopSignals& signals, Signal& changed, Nanoseconds timeout,
+             Service& service) {
   const SystemClock clock;
   const TimePoint deadline = clock.Now() + timeout;
-  NotifyStopping("draining");
+  service.Stopping(deadline);
   pipeline.StopSources(pipeline.store_failure().empty() ? deadline : clock.Now());
   pipeline.Drain();
   bool hurried = false;
@@ -205,6 +208,7 @@ int ShutDown(Pipeline& pipeline, StopSignals& signals, Signal& changed, Nanoseco
     if (pipeline.drained()) break;
     changed.WaitPast(ticket, std::min(deadline, clock.Now() + std::chrono::milliseconds(50)));
     hurried = signals.Wait(0) != 0;
+    service.Tick();
   }
   if (hurried) log::Warn(kMe, "a second signal: not waiting for the rest");
   pipeline.StopSinks();
@@ -230,9 +234,12 @@ int Run(const CommandOptions& options) {
 
   const SystemClock clock;
   Signal changed;
+  Heartbeats heartbeats(&clock, WatchdogPeriod().value_or(Heartbeats::kDefaultPeriod));
   Pipeline pipeline(prepared.get(), &clock, &changed);
   pipeline.SetOnStoreFailed([&signals] { signals.Wake(); });
+  pipeline.SetHeartbeats(&heartbeats);
   StatusReader status(&pipeline, &config, &clock);
+  Service service(&heartbeats, &status, &clock);
   admin::Server server;
   AddHandlers(&status, &pipeline, &prepared->config, &server);
   if (const auto serving = ServeAdmin(config, &server); !serving) {
@@ -246,11 +253,11 @@ int Run(const CommandOptions& options) {
   log::Write(log::Level::kInfo, kMe, "running: " + pipeline.Summary(),
              {{"name", config.name}, {"version", PENSTOCK_VERSION}});
   status.SetPhase(StatusReader::Phase::kRunning);
-  NotifyReady("running: " + pipeline.Summary());
-  WaitForEnd(signals, pipeline, options.exit_when_done);
+  service.Ready();
+  WaitForEnd(signals, pipeline, options.exit_when_done, service);
   const bool source_failed = options.exit_when_done && pipeline.any_source_failed();
   status.SetPhase(StatusReader::Phase::kStopping);
-  const int code = ShutDown(pipeline, signals, changed, config.shutdown_timeout);
+  const int code = ShutDown(pipeline, signals, changed, config.shutdown_timeout, service);
   return source_failed && code == kExitOk ? kExitFailure : code;
 }
 

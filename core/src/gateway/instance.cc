@@ -273,7 +273,11 @@ Result<void> SinkInstance::Start() {
     const penstock_str nothing{nullptr, 0};
     table().report_state(&table(), PENSTOCK_STATE_READY, nothing);
   }
-  thread_ = std::thread([this] { Run(); });
+  if (heartbeats_ != nullptr) beat_ = heartbeats_->Add(component(), "the delivery thread");
+  thread_ = std::thread([this] {
+    Run();
+    beat_ = nullptr;  // it is over, which is no standing still
+  });
   return {};
 }
 
@@ -281,6 +285,7 @@ void SinkInstance::Run() {
   NameThread(name());
   for (;;) {
     const Signal::Ticket ticket = signal_->Take();
+    const TimePoint pulse = beat_->Pass(clock_->Now());
     TimePoint next = dispatcher_.Step();
     if (stopped_) {
       // The plugin has been told to give every message its receipt; a dead one must not hold up the
@@ -293,7 +298,7 @@ void SinkInstance::Run() {
       drained_ = true;
       if (on_drained_) on_drained_();
     }
-    if (next > clock_->Now()) signal_->WaitPast(ticket, next);
+    if (next > clock_->Now()) signal_->WaitPast(ticket, std::min(next, pulse));
   }
 }
 
@@ -312,15 +317,20 @@ void SinkInstance::Stop() {
 }
 
 penstock_status SinkInstance::Submit(const penstock_message_batch& batch, size_t* accepted) {
+  const Beat::Call call(beat_.get(), "submit", clock_->Now());
   return entry().submit(plugin_instance(), &batch, accepted);
 }
 
 void SinkInstance::Flush() {
-  if (entry().flush != nullptr) entry().flush(plugin_instance());
+  if (entry().flush == nullptr) return;
+  const Beat::Call call(beat_.get(), "flush", clock_->Now());
+  entry().flush(plugin_instance());
 }
 
 void SinkInstance::Cancel(const std::vector<uint64_t>& tokens) {
-  if (entry().cancel != nullptr) entry().cancel(plugin_instance(), tokens.data(), tokens.size());
+  if (entry().cancel == nullptr) return;
+  const Beat::Call call(beat_.get(), "cancel", clock_->Now());
+  entry().cancel(plugin_instance(), tokens.data(), tokens.size());
 }
 
 void SinkInstance::OnState(int32_t state, std::string_view text) {

@@ -14,6 +14,7 @@
 #include "delivery/dispatcher.h"
 #include "gateway/metrics.h"
 #include "platform/clock.h"
+#include "platform/heartbeat.h"
 #include "plugin/plugin.h"
 #include "queue/queue.h"
 
@@ -129,6 +130,8 @@ class SinkInstance final : public Instance, private delivery::SinkPort {
   void AddCursor(delivery::CursorSpec spec) { dispatcher_.AddCursor(std::move(spec)); }
   // While it runs. Any thread.
   void AddCursorLater(delivery::CursorSpec spec) { dispatcher_.AddCursorLater(std::move(spec)); }
+  // Who watches the delivery thread. Set before Start.
+  void SetHeartbeats(Heartbeats* heartbeats) { heartbeats_ = heartbeats; }
   Result<void> Create() { return Instance::Create(); }
   // Starts the plugin and the delivery thread.
   Result<void> Start();
@@ -159,6 +162,8 @@ class SinkInstance final : public Instance, private delivery::SinkPort {
   const std::shared_ptr<Signal> signal_ = std::make_shared<Signal>();
   delivery::Dispatcher dispatcher_;
   std::function<void()> on_drained_;
+  Heartbeats* heartbeats_ = nullptr;
+  std::shared_ptr<Beat> beat_ = std::make_shared<Beat>();  // the delivery thread's
   std::atomic<bool> reported_{false};
   std::atomic<bool> draining_{false};
   std::atomic<bool> drained_{false};

@@ -160,6 +160,7 @@ Result<void> Pipeline::OpenStore() {
   options.readers += static_cast<unsigned>(config.sinks.size());
   options.commit = {config.gateway.commit_events, config.gateway.commit_bytes,
                     config.gateway.commit_interval};
+  options.heartbeats = heartbeats_;
   auto lock = TakeStore(config.gateway.state_dir);
   if (lock) {
     if (auto checked = CheckStoreAtStart(*lock); !checked) return checked;
@@ -256,6 +257,7 @@ Result<void> Pipeline::BuildSink(SinkPart* part, uint64_t reserve) {
       reserve, clock_, Random64());
   for (delivery::CursorSpec& cursor : cursors) sink->AddCursor(std::move(cursor));
   sink->SetOnDrained([this] { changed_->Notify(); });
+  sink->SetHeartbeats(heartbeats_);
   if (auto created = sink->Create(); !created) return created;
   std::lock_guard lock(parts_mutex_);
   sinks_.push_back(std::move(sink));
