@@ -31,7 +31,7 @@ class Beat {
   // to do: what it waits with.
   TimePoint Pass(TimePoint now) {
     passed_.store(now, std::memory_order_relaxed);
-    return now + pulse_;
+    return pulse_ == Nanoseconds(0) ? TimePoint::max() : now + pulse_;
   }
 
   // A call out of the loop into code that is not the gateway's, for as long as the mark lives.
@@ -53,7 +53,7 @@ class Beat {
  private:
   friend class Heartbeats;
   const std::string component_, loop_;
-  const Nanoseconds pulse_ = std::chrono::hours(1);
+  const Nanoseconds pulse_{0};  // 0: nobody watches
   // When the loop point was passed, or the call under way began.
   std::atomic<TimePoint> passed_{TimePoint{}};
   std::atomic<const char*> call_{nullptr};

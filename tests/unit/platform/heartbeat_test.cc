@@ -69,6 +69,12 @@ TEST_F(HeartbeatTest, TheWaitOfAnIdleLoopEndsInTimeForSeveralRounds) {
   EXPECT_LE(4 * heartbeats_.pulse(), seconds(15));
 }
 
+TEST_F(HeartbeatTest, ALoopThatNobodyWatchesMayWaitForEver) {
+  Beat beat;
+  EXPECT_EQ(beat.Pass(clock_.Now()), TimePoint::max());
+  EXPECT_EQ(beat.Pass(clock_.Now()), TimePoint::max());
+}
+
 TEST_F(HeartbeatTest, ALoopThatHasEndedIsNotMissed) {
   const auto lake = heartbeats_.Add("sink lake", "the delivery thread");
   clock_.Advance(seconds(16));
