@@ -130,6 +130,20 @@ def test_a_backlog_on_disk_and_no_ready_sink_do_not_hold_up_the_stop(gateway, ma
     assert "1 events are on disk and go on at the next start" in running.text()
 
 
+def test_sinks_that_answer_nothing_take_their_time_together(gateway, tmp_path):
+    """Each may take two seconds for its last receipts."""
+    plugins = drop(tmp_path, "silent_sink.cc", "sink-silent")
+    running = gateway(GATEWAY + 'shutdown_timeout = "0s"\n' + plugins + IDLE +
+                      "".join(f'[sinks.s{i}]\nplugin = "silent"\nfrom = ["idle"]\n'
+                              for i in range(8)))
+    for i in range(8):
+        running.wait_for(f"sink s{i}: ready: has one")
+    begin = time.monotonic()
+    assert running.stop() == 1
+    assert 1.5 < time.monotonic() - begin < 8
+    assert running.ledger("idle", "s7").pending == 1
+
+
 def test_a_plugin_that_logs_in_a_loop_is_held_back(gateway, tmp_path):
     plugins = drop(tmp_path, "chatty_source.cc", "source-chatty")
     running = gateway(GATEWAY + plugins + '[sources.loud]\nplugin = "chatty"\nlines = 20000\n'

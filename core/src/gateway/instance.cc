@@ -308,11 +308,15 @@ void SinkInstance::Drain() {
   signal_->Notify();
 }
 
-void SinkInstance::Stop() {
+void SinkInstance::AskToStop() {
   dispatcher_.StopSubmitting();
   StopPlugin();
   stopped_ = true;
   signal_->Notify();
+}
+
+void SinkInstance::Stop() {
+  AskToStop();
   if (thread_.joinable()) thread_.join();
 }
 

@@ -141,8 +141,10 @@ class SinkInstance final : public Instance, private delivery::SinkPort {
   bool drained() const { return drained_; }
   // Notified when drained() becomes true. Set before Start.
   void SetOnDrained(std::function<void()> f) { on_drained_ = std::move(f); }
-  // Ends the delivery thread, drained or not; waits at most about two seconds for the sink's last
-  // receipts.
+  // The delivery thread ends soon, drained or not: once it has the sink's last receipts, or in
+  // about two seconds. Waits for no more than a call into the plugin that is under way.
+  void AskToStop();
+  // The same, and waits for that end.
   void Stop();
 
   std::vector<delivery::Ledger> Ledgers() const { return dispatcher_.Ledgers(); }

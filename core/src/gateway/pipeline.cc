@@ -327,6 +327,8 @@ bool Pipeline::worth_draining() const {
 }
 
 void Pipeline::StopSinks() {
+  // All first, so that they take their time together.
+  for (auto& sink : sinks_) sink->AskToStop();
   for (auto& sink : sinks_) sink->Stop();
   if (store_) store_->Flush(clock_->Now() + kLastCommit);
 }

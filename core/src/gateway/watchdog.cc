@@ -1,5 +1,7 @@
 #include "gateway/watchdog.h"
 
+#include <sys/prctl.h>
+
 #include <algorithm>
 
 #include "platform/log.h"
@@ -44,6 +46,7 @@ void Watchdog::Stopping(TimePoint deadline) {
 Nanoseconds Watchdog::interval() const { return std::min(heartbeats_->pulse(), kLongestInterval); }
 
 void Watchdog::Run() {
+  prctl(PR_SET_NAME, "watchdog");
   while (!ended_) {
     const Signal::Ticket ticket = signal_.Take();
     Tick();
