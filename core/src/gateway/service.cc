@@ -28,7 +28,7 @@ Service::Service(Heartbeats* heartbeats, StatusReader* status, const Clock* cloc
 
 void Service::Ready() {
   if (!control_) {
-    control_ = heartbeats_->Add("gateway", "the control loop");
+    control_ = heartbeats_->AddControl();
     watchdog_.Start();
   }
   control_->Pass(clock_->Now());

@@ -14,6 +14,18 @@ std::shared_ptr<Beat> Heartbeats::Add(std::string component, std::string loop) {
   return beat;
 }
 
+std::shared_ptr<Beat> Heartbeats::AddControl() {
+  auto beat = Add("gateway", "the control loop");
+  std::lock_guard lock(mutex_);
+  control_ = beat;
+  return beat;
+}
+
+void Heartbeats::PassControl() {
+  std::lock_guard lock(mutex_);
+  if (const auto control = control_.lock()) control->Pass(clock_->Now());
+}
+
 std::vector<Stuck> Heartbeats::Find() const {
   const Nanoseconds longest_loop = period_ / 2;
   const Nanoseconds longest_call = std::min(longest_loop, kLongestCall);

@@ -82,6 +82,10 @@ class Heartbeats {
 
   // A loop that is watched from now on, for as long as somebody holds what is returned. Any thread.
   std::shared_ptr<Beat> Add(std::string component, std::string loop);
+  // The control loop, which may have to wait for others in a reload: what waits in steps on its
+  // thread calls PassControl in each. Nothing happens while it is not watched.
+  std::shared_ptr<Beat> AddControl();
+  void PassControl();
 
   // Those that stand still now, in the order in which they were added. Any thread; waits for none
   // of the loops.
@@ -96,6 +100,7 @@ class Heartbeats {
   const Nanoseconds period_;
   mutable std::mutex mutex_;
   std::vector<std::weak_ptr<const Beat>> beats_;
+  std::weak_ptr<Beat> control_;
 };
 
 }  // namespace penstock

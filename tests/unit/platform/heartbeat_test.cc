@@ -75,6 +75,22 @@ TEST_F(HeartbeatTest, ALoopThatNobodyWatchesMayWaitForEver) {
   EXPECT_EQ(beat.Pass(clock_.Now()), TimePoint::max());
 }
 
+TEST_F(HeartbeatTest, WhatTheControlLoopWaitsForPassesForIt) {
+  heartbeats_.PassControl();  // nobody watches it yet
+  auto control = heartbeats_.AddControl();
+  bus_.reset();
+  for (int i = 0; i < 5; ++i) {
+    clock_.Advance(seconds(9));
+    heartbeats_.PassControl();
+    EXPECT_EQ(heartbeats_.Unhealthy(), "");
+  }
+  clock_.Advance(seconds(16));
+  EXPECT_EQ(heartbeats_.Unhealthy(), "gateway: the control loop has not come round for 16 s");
+  control.reset();
+  heartbeats_.PassControl();
+  EXPECT_EQ(heartbeats_.Unhealthy(), "");
+}
+
 TEST_F(HeartbeatTest, ALoopThatHasEndedIsNotMissed) {
   const auto lake = heartbeats_.Add("sink lake", "the delivery thread");
   clock_.Advance(seconds(16));
