@@ -41,7 +41,8 @@ enum class Storage { kMemory, kDisk };
 enum class WhenFull { kBlock, kDropNewest, kDropOldest };
 enum class WhenBehind { kHold, kSkip };
 enum class Order { kRelaxed, kStrict };
-enum class LogFormat { kText, kJson };
+// kAuto: the journal where standard error is one of its streams, else text.
+enum class LogFormat { kAuto, kText, kJson, kJournal };
 
 struct QueueConfig {
   Storage storage = Storage::kMemory;
@@ -145,7 +146,7 @@ struct GatewayConfig {
   ListenAddress admin_listen;
   Position admin_listen_where;
   std::string log_level = "info";  // debug, info, warn, error
-  LogFormat log_format = LogFormat::kText;
+  LogFormat log_format = LogFormat::kAuto;
 };
 
 struct Config {

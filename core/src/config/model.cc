@@ -57,8 +57,10 @@ constexpr std::pair<std::string_view, event::Format> kFormats[] = {
     {"raw", event::Format::kRaw}};
 constexpr std::pair<std::string_view, std::string_view> kLogLevels[] = {
     {"debug", "debug"}, {"info", "info"}, {"warn", "warn"}, {"error", "error"}};
-constexpr std::pair<std::string_view, LogFormat> kLogFormats[] = {{"text", LogFormat::kText},
-                                                                  {"json", LogFormat::kJson}};
+constexpr std::pair<std::string_view, LogFormat> kLogFormats[] = {{"auto", LogFormat::kAuto},
+                                                                  {"text", LogFormat::kText},
+                                                                  {"json", LogFormat::kJson},
+                                                                  {"journal", LogFormat::kJournal}};
 
 // What CloudEvents names itself; metadata of that name would take its place.
 constexpr std::array<std::string_view, 11> kCloudEventsOwn{

@@ -1,25 +1,16 @@
 #include "gateway/gateway.h"
 
 #include <malloc.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
-#include <cstdlib>
-#include <deque>
-#include <future>
 #include <iostream>
-#include <mutex>
-#include <optional>
-#include <thread>
 
 #include "admin/server.h"
+#include "gateway/control.h"
 #include "gateway/describe.h"
 #include "gateway/monitor.h"
 #include "gateway/pipeline.h"
 #include "gateway/prepare.h"
+#include "gateway/service.h"
 #include "gateway/status.h"
 #include "gateway/store_tools.h"
 #include "platform/log.h"
@@ -30,113 +21,12 @@ namespace {
 
 constexpr char kMe[] = "gateway";
 
-// SIGTERM, SIGINT and SIGHUP as a file descriptor; blocked in this thread and in all that it
-// starts.
-class Signals {
- public:
-  Signals() {
-    signal(SIGPIPE, SIG_IGN);
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &set, nullptr);
-    fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-  }
-  ~Signals() {
-    close(fd_);
-    close(wake_fd_);
-  }
-  Signals(const Signals&) = delete;
-  Signals& operator=(const Signals&) = delete;
-
-  // The number of the signal that came, or 0 once the time is over (< 0: never) or somebody wakes.
-  int Wait(int timeout_ms) {
-    pollfd fds[] = {{fd_, POLLIN, 0}, {wake_fd_, POLLIN, 0}};
-    if (poll(fds, 2, timeout_ms) <= 0) return 0;
-    uint64_t woken = 0;
-    while (read(wake_fd_, &woken, sizeof woken) > 0) continue;
-    signalfd_siginfo info{};
-    if (read(fd_, &info, sizeof info) != sizeof info) return 0;
-    return static_cast<int>(info.ssi_signo);
-  }
-  // Wait returns, now or the next time. Any thread.
-  void Wake() {
-    const uint64_t one = 1;
-    if (write(wake_fd_, &one, sizeof one) < 0) std::abort();  // it never blocks
-  }
-
- private:
-  int fd_;
-  int wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-};
-
 // Batches are encoded into memory that is freed a moment later. By default glibc gives the top of
 // the heap back to the kernel each time and faults it in again, which costs more than the encoding.
 void KeepHeap() {
   mallopt(M_TRIM_THRESHOLD, 16 << 20);
   mallopt(M_TOP_PAD, 1 << 20);
 }
-
-void LogFinding(const config::Finding& finding) {
-  switch (finding.severity) {
-    case config::Severity::kError:
-      log::LogError(kMe, finding.ToString());
-      break;
-    case config::Severity::kWarning:
-      log::Warn(kMe, finding.ToString());
-      break;
-    case config::Severity::kNotice:
-      log::Info(kMe, finding.ToString());
-      break;
-  }
-}
-
-// Answers what other threads want done, on the control thread.
-class Requests {
- public:
-  enum class Kind { kReload, kDrain };
-  struct Request {
-    Kind kind;
-    std::promise<Result<std::string>> answer;
-  };
-  explicit Requests(Signals* signals) : signals_(signals) {}
-
-  // Waits for the answer. Any thread but the control thread.
-  Result<std::string> Ask(Kind kind) {
-    std::future<Result<std::string>> answer;
-    {
-      std::lock_guard lock(mutex_);
-      if (closed_) return Closed();
-      waiting_.push_back({kind, {}});
-      answer = waiting_.back().answer.get_future();
-    }
-    signals_->Wake();
-    return answer.get();
-  }
-  std::optional<Request> Take() {
-    std::lock_guard lock(mutex_);
-    if (waiting_.empty()) return {};
-    Request first = std::move(waiting_.front());
-    waiting_.pop_front();
-    return first;
-  }
-  // Refuses what waits and what comes.
-  void Close() {
-    std::lock_guard lock(mutex_);
-    closed_ = true;
-    for (Request& request : waiting_) request.answer.set_value(Closed());
-    waiting_.clear();
-  }
-
- private:
-  static Result<std::string> Closed() { return Fail(Code::kRetry, "the gateway is stopping"); }
-  Signals* const signals_;
-  std::mutex mutex_;
-  std::deque<Request> waiting_;
-  bool closed_ = false;
-};
 
 admin::Response Answer(const Result<std::string>& done) {
   admin::Response response;
@@ -151,8 +41,9 @@ struct AdminServers {
 };
 
 void AddHandlers(StatusReader* status, Pipeline* pipeline, Requests* requests,
-                 AdminServers* servers) {
-  for (const Endpoint& endpoint : MonitorEndpoints(status, pipeline, HealthCheck())) {
+                 const Heartbeats* heartbeats, AdminServers* servers) {
+  const auto health = [heartbeats] { return heartbeats->Unhealthy(); };
+  for (const Endpoint& endpoint : MonitorEndpoints(status, pipeline, health)) {
     servers->socket.Handle(endpoint.method, endpoint.path, endpoint.handler);
     servers->tcp.Handle(endpoint.method, endpoint.path, endpoint.handler);
   }
@@ -208,83 +99,6 @@ Result<void> ServeAdmin(const config::GatewayConfig& config, AdminServers* serve
   return ServeTcp(config, &servers->tcp);
 }
 
-log::Format LogFormat(const config::GatewayConfig& config) {
-  return config.log_format == config::LogFormat::kJson ? log::Format::kJson : log::Format::kText;
-}
-
-// Everything between the start and the stop; the control thread's.
-class Control {
- public:
-  Control(const CommandOptions& options, Signals* signals, Requests* requests, Pipeline* pipeline,
-          StatusReader* status, plugin::Registry* registry)
-      : options_(options),
-        signals_(*signals),
-        requests_(*requests),
-        pipeline_(*pipeline),
-        status_(*status),
-        registry_(*registry) {}
-
-  // Returns once a signal asks for the stop, or the store has failed; with exit_when_done also when
-  // every source has finished.
-  void Run() {
-    for (;;) {
-      const int signal_number = signals_.Wait(options_.exit_when_done ? 20 : -1);
-      if (signal_number == SIGHUP) {
-        (void)Reload();  // it logs how it went
-      } else if (signal_number != 0) {
-        log::Info(kMe, std::string("stopping: ") + strsignal(signal_number));
-        return;
-      }
-      while (auto request = requests_.Take())
-        request->answer.set_value(request->kind == Requests::Kind::kReload ? Reload() : Drain());
-      if (!pipeline_.store_failure().empty()) return;
-      if (options_.exit_when_done && pipeline_.sources_finished()) return;
-    }
-  }
-
- private:
-  // The value says what has changed, line by line; an error, why nothing has.
-  Result<std::string> Reload() {
-    const StatusReader::Phase before = status_.phase();
-    status_.SetPhase(StatusReader::Phase::kReloading);
-    NotifyReady("reloading");
-    const std::unique_ptr<Prepared> next = Prepare(options_, &registry_);
-    for (const config::Finding& finding : next->findings) LogFinding(finding);
-    Result<std::string> done = next->ok() ? pipeline_.Reload(*next) : ErrorsOf(*next);
-    if (done) {
-      log::Configure(log::ParseLevel(next->config.gateway.log_level),
-                     LogFormat(next->config.gateway));
-      log::Info(kMe, "reloaded: " + *done);
-    } else {
-      log::LogError(kMe, "not reloaded, all goes on as before: " + done.error().message);
-    }
-    status_.SetPhase(done ? StatusReader::Phase::kRunning : before);
-    NotifyReady("running: " + pipeline_.Summary());
-    return done;
-  }
-
-  static Result<std::string> ErrorsOf(const Prepared& next) {
-    std::string text = "the configuration has errors:";
-    for (const config::Finding& finding : next.findings)
-      if (finding.severity == config::Severity::kError) text += '\n' + finding.ToString();
-    return Fail(Code::kConfig, std::move(text));
-  }
-
-  Result<std::string> Drain() {
-    log::Info(kMe, "draining: the sources are stopped until the next reload");
-    status_.SetPhase(StatusReader::Phase::kDraining);
-    pipeline_.Drain();
-    return std::string("draining");
-  }
-
-  const CommandOptions& options_;
-  Signals& signals_;
-  Requests& requests_;
-  Pipeline& pipeline_;
-  StatusReader& status_;
-  plugin::Registry& registry_;
-};
-
 // Events that are not delivered at the end.
 struct Rest {
   uint64_t lost = 0;    // they were in memory
@@ -325,10 +139,11 @@ int Conclude(const Pipeline& pipeline) {
   return kExitOk;
 }
 
-int ShutDown(Pipeline& pipeline, Signals& signals, Signal& changed, Nanoseconds timeout) {
+int ShutDown(Pipeline& pipeline, Signals& signals, Signal& changed, Nanoseconds timeout,
+             Service& service) {
   const SystemClock clock;
   const TimePoint deadline = clock.Now() + timeout;
-  NotifyStopping("draining");
+  service.Stopping(deadline);
   pipeline.StopSources(pipeline.store_failure().empty() ? deadline : clock.Now());
   pipeline.DrainSinks();
   bool hurried = false;
@@ -337,8 +152,8 @@ int ShutDown(Pipeline& pipeline, Signals& signals, Signal& changed, Nanoseconds 
     const Signal::Ticket ticket = changed.Take();
     if (pipeline.drained()) break;
     changed.WaitPast(ticket, std::min(deadline, clock.Now() + std::chrono::milliseconds(50)));
-    const int signal_number = signals.Wait(0);
-    hurried = signal_number == SIGTERM || signal_number == SIGINT;
+    hurried = signals.StopAsked();
+    service.Tick();
   }
   if (hurried) log::Warn(kMe, "a second signal: not waiting for the rest");
   pipeline.StopSinks();
@@ -348,12 +163,15 @@ int ShutDown(Pipeline& pipeline, Signals& signals, Signal& changed, Nanoseconds 
 }  // namespace
 
 int Run(const CommandOptions& options) {
+  struct FlushedLog {
+    ~FlushedLog() { log::Flush(); }
+  } const flushed_log;
   KeepHeap();
   Signals signals;
   plugin::Registry registry;
   const std::unique_ptr<Prepared> prepared = Prepare(options, &registry);
   const config::GatewayConfig& config = prepared->config.gateway;
-  log::Configure(log::ParseLevel(config.log_level), LogFormat(config));
+  ConfigureLog(config);
   for (const config::Finding& finding : prepared->findings) LogFinding(finding);
   if (!prepared->ok()) {
     log::LogError(kMe, "not started: the configuration has errors; penstock check shows them all");
@@ -362,12 +180,15 @@ int Run(const CommandOptions& options) {
 
   const SystemClock clock;
   Signal changed;
+  Heartbeats heartbeats(&clock, WatchdogPeriod().value_or(Heartbeats::kDefaultPeriod));
   Pipeline pipeline(prepared.get(), &clock, &changed);
   pipeline.SetOnStoreFailed([&signals] { signals.Wake(); });
+  pipeline.SetHeartbeats(&heartbeats);
   StatusReader status(&pipeline, &config, &clock);
+  Service service(&heartbeats, &status, &clock);
   Requests requests(&signals);
   AdminServers servers;
-  AddHandlers(&status, &pipeline, &requests, &servers);
+  AddHandlers(&status, &pipeline, &requests, &heartbeats, &servers);
   auto started = ServeAdmin(config, &servers);
   if (started) started = pipeline.Start();
   if (!started) {
@@ -378,13 +199,13 @@ int Run(const CommandOptions& options) {
   log::Write(log::Level::kInfo, kMe, "running: " + pipeline.Summary(),
              {{"name", config.name}, {"version", PENSTOCK_VERSION}});
   status.SetPhase(StatusReader::Phase::kRunning);
-  NotifyReady("running: " + pipeline.Summary());
-  Control(options, &signals, &requests, &pipeline, &status, &registry).Run();
+  service.Ready();
+  Control(options, {&signals, &requests, &pipeline, &status, &service, &registry}).Run();
   requests.Close();
   const bool source_failed = options.exit_when_done && pipeline.any_source_failed();
   status.SetPhase(StatusReader::Phase::kStopping);
-  const int code =
-      ShutDown(pipeline, signals, changed, pipeline.config()->gateway.shutdown_timeout);
+  const Nanoseconds timeout = pipeline.config()->gateway.shutdown_timeout;
+  const int code = ShutDown(pipeline, signals, changed, timeout, service);
   return source_failed && code == kExitOk ? kExitFailure : code;
 }
 

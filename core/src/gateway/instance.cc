@@ -42,6 +42,8 @@ const char* StateName(int32_t state) {
 constexpr Nanoseconds kAbandonInterval = std::chrono::milliseconds(100);
 constexpr Nanoseconds kStopGrace = std::chrono::seconds(2);
 constexpr Nanoseconds kRetirePoll = std::chrono::milliseconds(5);
+// How often the control thread shows that it lives while it waits for a delivery thread.
+constexpr Nanoseconds kPassInterval = std::chrono::seconds(1);
 // Between two log lines that give another reason for the same state.
 constexpr Nanoseconds kReasonPause = std::chrono::seconds(10);
 
@@ -110,7 +112,7 @@ void Instance::Log(const penstock_host* host, int32_t level, penstock_str text,
   log::Field views[kMaxFields];
   n = std::min(n, kMaxFields);
   for (size_t i = 0; i < n; ++i) views[i] = {View(fields[i].key), View(fields[i].value)};
-  log::Write(static_cast<log::Level>(level), Of(host)->component_, View(text), views, n);
+  log::WriteBounded(static_cast<log::Level>(level), Of(host)->component_, View(text), views, n);
 }
 
 uint64_t* Instance::Metric(const penstock_host* host, int32_t kind, const char* name,
@@ -154,8 +156,8 @@ void Instance::ReportState(const penstock_host* host, int32_t state, penstock_st
     const bool says_it = View(text).substr(0, name.size()) == name;
     std::string line(says_it ? std::string_view() : name);
     if (!says_it && text.len > 0) line += ": ";
-    log::Write(trouble ? log::Level::kWarn : log::Level::kInfo, self->component_,
-               line.append(View(text)));
+    log::WriteBounded(trouble ? log::Level::kWarn : log::Level::kInfo, self->component_,
+                      line.append(View(text)), nullptr, 0);
   }
   self->OnState(state, View(text));
 }
@@ -288,7 +290,11 @@ Result<void> SinkInstance::Start() {
     const penstock_str nothing{nullptr, 0};
     table().report_state(&table(), PENSTOCK_STATE_READY, nothing);
   }
-  thread_ = std::thread([this] { Run(); });
+  if (heartbeats_ != nullptr) beat_ = heartbeats_->Add(component(), "the delivery thread");
+  thread_ = std::thread([this] {
+    Run();
+    beat_ = nullptr;  // it is over, which is no standing still
+  });
   return {};
 }
 
@@ -296,6 +302,7 @@ void SinkInstance::Run() {
   NameThread(name());
   for (;;) {
     const Signal::Ticket ticket = signal_->Take();
+    const TimePoint pulse = beat_->Pass(clock_->Now());
     TimePoint next = dispatcher_.Step();
     if (stopped_) {
       // The plugin has been told to give every message its receipt; a dead one must not hold up the
@@ -308,7 +315,7 @@ void SinkInstance::Run() {
       drained_ = true;
       if (on_drained_) on_drained_();
     }
-    if (next > clock_->Now()) signal_->WaitPast(ticket, next);
+    if (next > clock_->Now()) signal_->WaitPast(ticket, std::min(next, pulse));
   }
 }
 
@@ -334,7 +341,8 @@ void SinkInstance::Change(const std::function<void(delivery::Dispatcher&)>& f) {
   for (;;) {
     const Signal::Ticket ticket = changed_->Take();
     if (done) return;
-    changed_->WaitPast(ticket, TimePoint::max());
+    changed_->WaitPast(ticket, heartbeats_ ? clock_->Now() + kPassInterval : TimePoint::max());
+    if (heartbeats_) heartbeats_->PassControl();
   }
 }
 
@@ -355,24 +363,33 @@ std::vector<std::unique_ptr<delivery::Cursor>> SinkInstance::Retire(TimePoint de
   return dispatcher_.TakeCursors();
 }
 
-void SinkInstance::Stop() {
+void SinkInstance::AskToStop() {
   dispatcher_.StopSubmitting();
   StopPlugin();
   stopped_ = true;
   signal_->Notify();
+}
+
+void SinkInstance::Stop() {
+  AskToStop();
   if (thread_.joinable()) thread_.join();
 }
 
 penstock_status SinkInstance::Submit(const penstock_message_batch& batch, size_t* accepted) {
+  const Beat::Call call(beat_.get(), "submit", clock_->Now());
   return entry().submit(plugin_instance(), &batch, accepted);
 }
 
 void SinkInstance::Flush() {
-  if (entry().flush != nullptr && plugin_instance() != nullptr) entry().flush(plugin_instance());
+  if (entry().flush == nullptr) return;
+  const Beat::Call call(beat_.get(), "flush", clock_->Now());
+  entry().flush(plugin_instance());
 }
 
 void SinkInstance::Cancel(const std::vector<uint64_t>& tokens) {
-  if (entry().cancel != nullptr) entry().cancel(plugin_instance(), tokens.data(), tokens.size());
+  if (entry().cancel == nullptr) return;
+  const Beat::Call call(beat_.get(), "cancel", clock_->Now());
+  entry().cancel(plugin_instance(), tokens.data(), tokens.size());
 }
 
 void SinkInstance::OnState(int32_t state, std::string_view text) {

@@ -15,6 +15,7 @@
 #include "delivery/dispatcher.h"
 #include "gateway/metrics.h"
 #include "platform/clock.h"
+#include "platform/heartbeat.h"
 #include "plugin/plugin.h"
 #include "queue/queue.h"
 
@@ -136,6 +137,8 @@ class SinkInstance final : public Instance, private delivery::SinkPort {
   void AddCursor(delivery::CursorSpec spec) { dispatcher_.AddCursor(std::move(spec)); }
   // While it runs. Any thread.
   void AddCursorLater(delivery::CursorSpec spec);
+  // Who watches the delivery thread. Set before Start.
+  void SetHeartbeats(Heartbeats* heartbeats) { heartbeats_ = heartbeats; }
   // Runs f on the delivery thread, between two steps, and waits for it. The control thread.
   void Change(const std::function<void(delivery::Dispatcher&)>& f);
   Result<void> Create() { return Instance::Create(); }
@@ -151,8 +154,10 @@ class SinkInstance final : public Instance, private delivery::SinkPort {
   // has, as long as it is connected and until the deadline; then ends it, as Stop and destroying it
   // do, and gives its cursors away.
   std::vector<std::unique_ptr<delivery::Cursor>> Retire(TimePoint deadline);
-  // Ends the delivery thread, drained or not; waits at most about two seconds for the sink's last
-  // receipts.
+  // The delivery thread ends soon, drained or not: once it has the sink's last receipts, or in
+  // about two seconds. Waits for no more than a call into the plugin that is under way.
+  void AskToStop();
+  // The same, and waits for that end.
   void Stop();
 
   std::vector<delivery::Ledger> Ledgers() const { return dispatcher_.Ledgers(); }
@@ -173,6 +178,8 @@ class SinkInstance final : public Instance, private delivery::SinkPort {
   delivery::Dispatcher dispatcher_;
   std::function<void()> on_drained_;
   std::shared_ptr<Signal> changed_ = std::make_shared<Signal>();  // what Change waits for is done
+  Heartbeats* heartbeats_ = nullptr;
+  std::shared_ptr<Beat> beat_ = std::make_shared<Beat>();  // the delivery thread's
   std::atomic<bool> reported_{false};
   std::atomic<bool> draining_{false};
   std::atomic<bool> drained_{false};

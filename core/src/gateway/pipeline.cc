@@ -203,6 +203,7 @@ Result<void> Pipeline::OpenStore(const config::Config& config) {
   options.readers += static_cast<unsigned>(config.sinks.size());
   options.commit = {config.gateway.commit_events, config.gateway.commit_bytes,
                     config.gateway.commit_interval};
+  options.heartbeats = heartbeats_;
   auto lock = TakeStore(config.gateway.state_dir);
   if (lock) {
     if (auto checked = CheckStoreAtStart(*lock); !checked) return checked;
@@ -297,6 +298,7 @@ Result<std::unique_ptr<Pipeline::Sink>> Pipeline::BuildSink(const SinkPart& part
       delivery::WindowLimits{config.max_in_flight_events, config.max_in_flight_bytes}, &budget_,
       Reserve(), clock_, Random64());
   sink->instance->SetOnDrained([this] { changed_->Notify(); });
+  sink->instance->SetHeartbeats(heartbeats_);
   return sink;
 }
 
@@ -365,6 +367,8 @@ bool Pipeline::worth_draining() const {
 }
 
 void Pipeline::StopSinks() {
+  // All first, so that they take their time together.
+  for (auto& sink : sinks_) sink->instance->AskToStop();
   for (auto& sink : sinks_) sink->instance->Stop();
   if (store_) store_->Flush(clock_->Now() + kLastCommit);
 }

@@ -29,6 +29,8 @@ class Pipeline {
   Pipeline(const Prepared* prepared, const Clock* clock, Signal* changed);
   // Called once, from the store's thread, when the store has failed. Set before Start.
   void SetOnStoreFailed(std::function<void()> f) { on_store_failed_ = std::move(f); }
+  // Who watches the loops of what Start makes; outlives the pipeline. Set before Start.
+  void SetHeartbeats(Heartbeats* heartbeats) { heartbeats_ = heartbeats; }
   ~Pipeline();
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
@@ -133,6 +135,7 @@ class Pipeline {
   const Clock* const clock_;
   Signal* const changed_;
   std::function<void()> on_store_failed_;
+  Heartbeats* heartbeats_ = nullptr;
   // From here on the order matters: what is below uses what is above, and goes first.
   MetricTable metrics_;
   queue::MemoryBudget budget_;

@@ -11,6 +11,8 @@ namespace {
 constexpr char kMe[] = "reload";
 // Between two looks at routes that are to end.
 constexpr Nanoseconds kPoll = std::chrono::milliseconds(10);
+// How often the control thread shows that it lives.
+constexpr Nanoseconds kPassInterval = std::chrono::seconds(1);
 
 template <typename TableConfig>
 const Part<TableConfig>* FindPart(const std::vector<Part<TableConfig>>& parts,
@@ -142,8 +144,7 @@ Result<void> Reloading::EndRoutes() {
     ended_.push_back(source);
     End(source, deadline);
   }
-  if (p_.store_ && !p_.store_->Flush(deadline))
-    return Fail(Code::kRetry, "the store takes nothing now; penstock status says why");
+  if (auto flushed = FlushStore(deadline); !flushed) return flushed;
   fenced_ = true;
   ForEachRemovedRoute([](const RouteName& route, Sink* sink, Source* source) {
     const uint64_t end = source->queue->end();
@@ -151,9 +152,7 @@ Result<void> Reloading::EndRoutes() {
         [&](delivery::Dispatcher& dispatcher) { dispatcher.EndRoute(route.first, end); });
   });
   if (auto ended = WaitForRoutes(deadline); !ended) return ended;
-  if (p_.store_ && !p_.store_->Flush(deadline))
-    return Fail(Code::kRetry, "the store takes nothing now; penstock status says why");
-  return {};
+  return FlushStore(deadline);
 }
 
 Result<void> Reloading::WaitForRoutes(TimePoint deadline) {
@@ -172,7 +171,23 @@ Result<void> Reloading::WaitForRoutes(TimePoint deadline) {
     const TimePoint now = p_.clock_->Now();
     if (ended || now >= deadline) return ended;
     const Signal::Ticket ticket = p_.changed_->Take();
-    p_.changed_->WaitPast(ticket, std::min(deadline, now + kPoll));
+    WaitUntil(ticket, std::min(deadline, now + kPoll));
+  }
+}
+
+void Reloading::WaitUntil(Signal::Ticket ticket, TimePoint deadline) const {
+  p_.changed_->WaitPast(ticket, std::min(deadline, p_.clock_->Now() + kPassInterval));
+  if (p_.heartbeats_ != nullptr) p_.heartbeats_->PassControl();
+}
+
+Result<void> Reloading::FlushStore(TimePoint deadline) const {
+  if (!p_.store_) return {};
+  for (;;) {
+    const TimePoint now = p_.clock_->Now();
+    if (p_.store_->Flush(std::min(deadline, now + kPassInterval))) return {};
+    if (now >= deadline || p_.store_->state().kind == store::StoreState::Kind::kFailed)
+      return Fail(Code::kRetry, "the store takes nothing now; penstock status says why");
+    if (p_.heartbeats_ != nullptr) p_.heartbeats_->PassControl();
   }
 }
 
@@ -190,7 +205,7 @@ void Reloading::End(Source* source, TimePoint deadline) const {
       instance.Abandon();
       break;
     }
-    p_.changed_->WaitPast(ticket, deadline);
+    WaitUntil(ticket, deadline);
   }
   instance.Join();
 }

@@ -30,6 +30,9 @@ class Reloading {
   Result<void> EndRoutes();
   Result<void> RefuseBacklog() const;
   Result<void> WaitForRoutes(TimePoint deadline);
+  // Until something changes, or at most a second.
+  void WaitUntil(Signal::Ticket ticket, TimePoint deadline) const;
+  Result<void> FlushStore(TimePoint deadline) const;
   Result<void> SwitchSources();
   Result<void> SwitchSource(const SourcePart& part);
   Result<void> AddSource(const SourcePart& part);

@@ -2,10 +2,17 @@
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <ctime>
 #include <memory>
+#include <mutex>
+
+#include "platform/journal.h"
+#include "platform/throttle.h"
 
 namespace penstock::log {
 namespace {
@@ -83,9 +90,10 @@ void AppendJson(std::string_view text, std::string* out) {
   *out += '"';
 }
 
-std::string TextLine(Level level, std::string_view component, std::string_view text,
-                     const Field* fields, size_t n) {
-  std::string line = fmt::format("{} {:<5} ", Time(), Name(level));
+// What a person reads, but for time and level.
+std::string Message(std::string_view component, std::string_view text, const Field* fields,
+                    size_t n) {
+  std::string line;
   AppendPlain(component, &line);
   line += ": ";
   AppendPlain(text, &line);
@@ -96,6 +104,11 @@ std::string TextLine(Level level, std::string_view component, std::string_view t
     AppendPlain(fields[i].value, &line);
   }
   return line;
+}
+
+std::string TextLine(Level level, std::string_view component, std::string_view text,
+                     const Field* fields, size_t n) {
+  return fmt::format("{} {:<5} ", Time(), Name(level)) + Message(component, text, fields, n);
 }
 
 std::string JsonLine(Level level, std::string_view component, std::string_view text,
@@ -113,7 +126,44 @@ std::string JsonLine(Level level, std::string_view component, std::string_view t
   return line += '}';
 }
 
+Journal& TheJournal() {
+  static Journal journal;
+  return journal;
+}
+
+int Priority(Level level) {  // as syslog's
+  switch (level) {
+    case Level::kDebug:
+      return 7;
+    case Level::kInfo:
+      return 6;
+    case Level::kWarn:
+      return 4;
+    case Level::kError:
+      return 3;
+  }
+  return 6;
+}
+
+struct Bound {
+  std::mutex mutex;
+  Throttle throttle;
+};
+
+Bound& TheBound() {
+  static Bound bound;
+  return bound;
+}
+
 }  // namespace
+
+Format AutoFormat() {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  struct stat file {};
+  if (stream == nullptr || fstat(STDERR_FILENO, &file) != 0) return Format::kText;
+  return fmt::format("{}:{}", file.st_dev, file.st_ino) == stream ? Format::kJournal
+                                                                  : Format::kText;
+}
 
 void Configure(Level level, Format new_format) {
   threshold = static_cast<int32_t>(level);
@@ -132,8 +182,37 @@ const int32_t* Threshold() { return reinterpret_cast<const int32_t*>(&threshold)
 void Write(Level level, std::string_view component, std::string_view text, const Field* fields,
            size_t n) {
   if (!Enabled(level)) return;
-  const auto make = format.load() == Format::kJson ? JsonLine : TextLine;
-  Logger().info("{}", make(level, component, text, fields, n));
+  const Format chosen = format;
+  if (chosen == Format::kJournal) {
+    TheJournal().Write(Priority(level), component, Message(component, text, fields, n), fields, n);
+  } else {
+    const auto make = chosen == Format::kJson ? JsonLine : TextLine;
+    Logger().info("{}", make(level, component, text, fields, n));
+  }
+}
+
+void WriteBounded(Level level, std::string_view component, std::string_view text,
+                  const Field* fields, size_t n) {
+  if (!Enabled(level)) return;
+  {
+    std::lock_guard lock(TheBound().mutex);
+    if (!TheBound().throttle.Allow(component, SystemClock().Now())) return;
+  }
+  Write(level, component, text, fields, n);
+}
+
+void SayHeldBack(TimePoint now) {
+  std::vector<Throttle::Note> notes;
+  {
+    std::lock_guard lock(TheBound().mutex);
+    notes = TheBound().throttle.Due(now);
+  }
+  for (const Throttle::Note& note : notes) Warn(note.component, Throttle::Text(note));
+}
+
+void Flush() {
+  SayHeldBack(TimePoint::max());
+  if (format.load() == Format::kJournal) TheJournal().Flush(std::chrono::seconds(1));
 }
 
 }  // namespace penstock::log

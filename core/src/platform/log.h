@@ -1,4 +1,5 @@
-// The gateway's log: one line a state change, never one an event. Text or JSON on standard error.
+// The gateway's log: one line a state change, never one an event. Text or JSON on standard error,
+// or entries with fields in systemd's journal.
 #pragma once
 
 #include <functional>
@@ -12,7 +13,7 @@
 namespace penstock::log {
 
 enum class Level { kDebug = 1, kInfo, kWarn, kError };  // as PENSTOCK_LOG_* in plugin.h
-enum class Format { kText, kJson };
+enum class Format { kText, kJson, kJournal };
 
 struct Field {
   std::string_view key, value;
@@ -20,6 +21,8 @@ struct Field {
 
 // Both may be called again; not at the same time as Write.
 void Configure(Level level, Format format);
+// kJournal where standard error goes to the journal anyway ($JOURNAL_STREAM names it), else kText.
+Format AutoFormat();
 // "debug", "info", "warn", "error"; info for anything else.
 Level ParseLevel(std::string_view name);
 
@@ -35,6 +38,18 @@ inline void Write(Level level, std::string_view component, std::string_view text
                   std::initializer_list<Field> fields = {}) {
   if (Enabled(level)) Write(level, component, text, fields.begin(), fields.size());
 }
+
+// The same for what a plugin says, which may be in a loop: of one component at most 50 lines at
+// once and 10 a second are written. Any thread.
+void WriteBounded(Level level, std::string_view component, std::string_view text,
+                  const Field* fields, size_t n);
+// Says how many lines of each component were held back, every ten seconds. To be called now and
+// then.
+void SayHeldBack(TimePoint now);
+// Says what was held back, and waits a moment until the journal has read all: it does not know the
+// unit of a process that has ended by then. Before the process ends.
+void Flush();
+
 inline void Info(std::string_view component, std::string_view text) {
   Write(Level::kInfo, component, text);
 }

@@ -313,8 +313,12 @@ TimePoint Store::Due() const {
 }
 
 void Store::Run() {
+  const std::shared_ptr<Beat> beat = options_.heartbeats == nullptr
+                                         ? std::make_shared<Beat>()
+                                         : options_.heartbeats->Add(kMe, "the writer");
   for (;;) {
     const Signal::Ticket ticket = signal_.Take();
+    const TimePoint pulse = beat->Pass(clock_->Now());
     TimePoint due;
     bool stopping;
     {
@@ -329,7 +333,7 @@ void Store::Run() {
       return;  // there is still no room
     }
     if (stopping) return;
-    signal_.WaitPast(ticket, due);
+    signal_.WaitPast(ticket, std::min(due, pulse));
   }
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "platform/clock.h"
+#include "platform/heartbeat.h"
 #include "platform/log.h"
 #include "platform/result.h"
 #include "platform/signal.h"
@@ -85,6 +86,7 @@ class Store {
     unsigned readers = 126;  // that may read at the same moment
     CommitLimits commit;
     bool thread = true;  // false: commits happen only in CommitNow, on the caller's thread
+    Heartbeats* heartbeats = nullptr;  // who watches the thread; outlives the store
   };
 
   // Opens the store, or makes a new one. The clock outlives it.

@@ -168,7 +168,8 @@ INSTANTIATE_TEST_SUITE_P(
              "\"100MB\"\n"
              "p.toml:11:17: error: gateway.log.level: expected debug, info, warn or error, found "
              "\"warning\"\n"
-             "p.toml:11:37: error: gateway.log.format: expected text or json, found \"xml\"\n"
+             "p.toml:11:37: error: gateway.log.format: expected auto, text, json or journal, "
+             "found \"xml\"\n"
              "p.toml:11:44: error: unknown key \"file\" in [gateway.log]; known are level and "
              "format\n"},
         Case{"OutOfRange",

@@ -1,7 +1,11 @@
 #include "platform/log.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <string>
 
 namespace penstock::log {
@@ -54,6 +58,42 @@ TEST_F(LogTest, JsonEscapesWhatJsonForbids) {
   EXPECT_NE(line.find("sink \\\"bus\\\""), std::string::npos) << line;
   EXPECT_NE(line.find("back\\\\slash"), std::string::npos) << line;
   EXPECT_EQ(line.find('\n'), line.size() - 1) << line;
+}
+
+TEST_F(LogTest, APluginsLinesAreBoundedAndTheHostsOwnAreNot) {
+  const std::string said = Logged([] {
+    for (int i = 0; i < 1000; ++i) WriteBounded(Level::kError, "sink loud", "again", nullptr, 0);
+    WriteBounded(Level::kInfo, "sink quiet", "once", nullptr, 0);
+    for (int i = 0; i < 100; ++i) LogError("sink loud", "the host says so");
+  });
+  const auto lines = [&said](const std::string& text) {
+    size_t n = 0;
+    for (size_t at = said.find(text); at != said.npos; at = said.find(text, at + 1)) ++n;
+    return n;
+  };
+  EXPECT_GE(lines("sink loud: again"), 50u);
+  EXPECT_LT(lines("sink loud: again"), 200u);  // a slow machine earns some more
+  EXPECT_EQ(lines("sink quiet: once"), 1u);
+  EXPECT_EQ(lines("the host says so"), 100u);
+  EXPECT_EQ(Logged([] { SayHeldBack(SystemClock().Now()); }), "");
+  const std::string held_back = std::to_string(1000 - lines("sink loud: again"));
+  const std::string note = Logged([] { Flush(); });
+  EXPECT_NE(note.find("warn  sink loud: " + held_back + " lines were held back"), note.npos)
+      << note;
+}
+
+TEST_F(LogTest, TheJournalIsKnownByItsStream) {
+  struct stat file {};
+  ASSERT_EQ(fstat(STDERR_FILENO, &file), 0);
+  const std::string here = std::to_string(file.st_dev) + ":" + std::to_string(file.st_ino);
+  unsetenv("JOURNAL_STREAM");
+  EXPECT_EQ(AutoFormat(), Format::kText);
+  setenv("JOURNAL_STREAM", here.c_str(), 1);
+  EXPECT_EQ(AutoFormat(), Format::kJournal);
+  // It was inherited, and standard error is another file by now.
+  setenv("JOURNAL_STREAM", (here + "1").c_str(), 1);
+  EXPECT_EQ(AutoFormat(), Format::kText);
+  unsetenv("JOURNAL_STREAM");
 }
 
 TEST_F(LogTest, LevelsByName) {
