@@ -61,7 +61,7 @@ class FakeConfig {
   // Throws for a name that the plugin does not declare and for a value of another type than the
   // declared one.
   FakeConfig(const penstock_plugin& plugin, const Values& values) {
-    abi_ = {sizeof abi_, 0, this, &FakeConfig::Get};
+    abi_ = {sizeof abi_, sizeof(penstock_value), this, &FakeConfig::Get};
     Put("format", PENSTOCK_OPT_STRING, Value("raw"), false);
     Put("max_in_flight.events", PENSTOCK_OPT_INT, Value(8192), false);
     Put("max_in_flight.bytes", PENSTOCK_OPT_SIZE, Value(16 << 20), false);

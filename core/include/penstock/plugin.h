@@ -5,13 +5,29 @@
  * the host knows what it is before any of its code runs. C++ authors want penstock/plugin.hpp,
  * which is written on top of this file.
  *
- * Versions: major 0: host and plugin must have the same minor. From 1.0 on the same major always
- * loads, and structs only grow at the tail: a reader takes what lies beyond the other side's
- * struct_size (or stride) as absent.
+ * Versions: host and plugin of the same major always work together, whatever their minors. For that
+ *
+ * - structs only grow at their tail, and no member ever changes. Each side reads of a struct what
+ *   both know: struct_size, stride or value_size says how much the side that filled it knows, and
+ *   what lies beyond is absent. PENSTOCK_HAS() asks for a member that 1.0 did not have.
+ *   penstock_str, penstock_kv and penstock_owner never grow, penstock_error.text neither
+ *
+ * - the elements of an array lie stride bytes apart, not sizeof: penstock_event_at() and
+ *   penstock_message_at() find them
+ *
+ * - reserved members are zero; nobody reads them
+ *
+ * - new values may join an enum. The host takes an outcome that it does not know as UNKNOWN, a
+ *   state as CONNECTING, a level or a severity as the nearest, and passes over flags and
+ *   capabilities; it refuses a plugin with a type of option that it does not know. A plugin passes
+ *   over flags
+ *
+ * - a plugin that cannot do without what a later minor brought looks at host->abi_minor in create()
+ *   and answers PENSTOCK_E_UNSUPPORTED with a text
  *
  * Memory: whoever allocates, frees. No C++ type, exception, FILE*, file descriptor or allocator
  * crosses. Strings are UTF-8 (payloads: any bytes), counted, not NUL-terminated, unless declared
- * const char*. Times are nanoseconds, sizes are bytes.
+ * const char*. Times are nanoseconds, sizes are bytes. A pointer is not NULL unless it says so.
  *
  * Threads: each function carries a tag.
  *
@@ -22,7 +38,9 @@
  * - [any]: any thread, several at once; must not block unless it says so
  *
  * Life of an instance: check, create, start, run (source) or submit (sink), stop, destroy. destroy
- * may follow create or start directly. The host never unloads a plugin.
+ * may follow create or start directly, and check may stand alone. Several instances live at once,
+ * two of one name while a reload replaces one; static data is theirs in common. The host never
+ * unloads a plugin.
  */
 #ifndef PENSTOCK_PLUGIN_H
 #define PENSTOCK_PLUGIN_H
@@ -30,8 +48,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PENSTOCK_ABI_MAJOR 0u
-#define PENSTOCK_ABI_MINOR 1u
+#define PENSTOCK_ABI_MAJOR 1u
+#define PENSTOCK_ABI_MINOR 0u
 #define PENSTOCK_MAGIC 0x50454e53u /* "PENS" */
 #define PENSTOCK_ID_MAX 48         /* bytes of a plugin id in the note, with its NUL */
 #define PENSTOCK_VERSION_MAX 32    /* likewise of its version */
@@ -45,6 +63,11 @@ extern "C" {
 #endif
 #define PENSTOCK_EXPORT __attribute__((visibility("default")))
 
+/* Whether a struct that the other side filled reaches as far as a member: for what joined after
+ * 1.0. PENSTOCK_HAS(host, penstock_host, later) */
+#define PENSTOCK_HAS(PTR, TYPE, MEMBER) \
+  ((PTR)->struct_size >= offsetof(TYPE, MEMBER) + sizeof((PTR)->MEMBER))
+
 typedef struct penstock_str {
   const char* ptr; /* may be NULL when len is 0 */
   size_t len;
@@ -57,23 +80,22 @@ typedef struct penstock_kv {
 typedef int32_t penstock_status;
 enum {
   PENSTOCK_OK = 0,
-  PENSTOCK_AGAIN = 1,     /* back-pressure: nothing is wrong, try later */
-  PENSTOCK_STOPPED = 2,   /* the host is past taking anything; return from run() */
-  PENSTOCK_E_CONFIG = -1, /* the configuration cannot work; the text says why */
-  PENSTOCK_E_FAILED = -2, /* anything else; the text says what and what to do */
-  PENSTOCK_E_UNSUPPORTED = -3
+  PENSTOCK_AGAIN = 1,         /* back-pressure: nothing is wrong, try later */
+  PENSTOCK_STOPPED = 2,       /* the host is past taking anything; return from run() */
+  PENSTOCK_E_CONFIG = -1,     /* the configuration cannot work; the text says why */
+  PENSTOCK_E_FAILED = -2,     /* anything else; the text says what and what to do */
+  PENSTOCK_E_UNSUPPORTED = -3 /* the other side is too old, or of the wrong kind */
 };
 
 /* The caller's memory for the callee's sentence: what failed, why, what to do next. NUL-terminated,
- * cut to fit. */
+ * cut to fit; the caller begins it with an empty one. */
 typedef struct penstock_error {
   uint32_t struct_size;
   uint32_t reserved;
   char text[1016];
 } penstock_error;
 
-/* ---- events: source -> host
- * ------------------------------------------------------------------------------- */
+/* ---- events: source -> host */
 
 /* Keeps the bytes of one or many events alive. The host calls release(owner, n) to give back n
  * references: one for each event that it accepted, coalesced over neighbours; it may do so after
@@ -101,25 +123,24 @@ typedef struct penstock_event {
 
 typedef struct penstock_event_batch {
   uint32_t struct_size;
-  uint32_t stride; /* sizeof(penstock_event) of the side that filled it */
+  uint32_t stride; /* sizeof(penstock_event) of the plugin */
   const penstock_event* events;
   size_t count;
 } penstock_event_batch;
 
-/* ---- messages: host -> sink
- * ------------------------------------------------------------------------------- */
+/* ---- messages: host -> sink */
 
 /* One event, encoded. Everything that it points to lives until its receipt; the penstock_message
  * itself only during submit. */
 typedef struct penstock_message {
   uint64_t token; /* names the message in its receipt; unique among those in flight */
   penstock_str payload;
-  penstock_str
-      content_type; /* of payload as encoded; empty in argo, and in raw without a declared type */
-  const penstock_str*
-      templates; /* the sink's TEMPLATE options, rendered, in the order of its option table */
-  const penstock_kv*
-      attributes; /* CloudEvents attributes by canonical name; only in format cloudevents-binary */
+  /* Of payload as encoded; empty in argo, and in raw without a declared type. */
+  penstock_str content_type;
+  /* The sink's TEMPLATE options, rendered, in the order of its option table. */
+  const penstock_str* templates;
+  /* CloudEvents attributes by canonical name; only in format cloudevents-binary. */
+  const penstock_kv* attributes;
   const penstock_kv* headers; /* the route's own headers, to be sent as they are */
   uint32_t n_attributes, n_headers;
   penstock_str id;  /* the event's id */
@@ -140,7 +161,7 @@ enum {
 /* Messages of one lane (one source's cursor at this sink), in order. */
 typedef struct penstock_message_batch {
   uint32_t struct_size;
-  uint32_t stride; /* sizeof(penstock_message) of the side that filled it */
+  uint32_t stride; /* sizeof(penstock_message) of the host */
   const penstock_message* messages;
   size_t count;
   uint32_t lane;  /* small number, the same for the life of the route */
@@ -151,13 +172,13 @@ enum {
   PENSTOCK_DELIVERED = 0, /* the bus has confirmed it */
   PENSTOCK_RETRY = 1,     /* certainly not taken; sending it again may work */
   PENSTOCK_UNKNOWN = 2,   /* may have been taken: no answer came in time */
-  PENSTOCK_REJECTED =
-      3 /* will never be taken: too large, not allowed, invalid. Goes to the dead letters */
+  /* Will never be taken: too large, not allowed, invalid. Goes to the dead letters. */
+  PENSTOCK_REJECTED = 3
 };
 enum {
   PENSTOCK_RECEIPT_DUPLICATE = 1, /* DELIVERED, but the bus had this id before */
-  PENSTOCK_RECEIPT_FOLLOWER =
-      2 /* RETRY only because an earlier message of its strict lane failed */
+  /* RETRY only because an earlier message of its strict lane failed. */
+  PENSTOCK_RECEIPT_FOLLOWER = 2
 };
 
 typedef struct penstock_receipt {
@@ -169,8 +190,7 @@ typedef struct penstock_receipt {
   penstock_str reason; /* for people; copied during complete() */
 } penstock_receipt;
 
-/* ---- options and configuration
- * ---------------------------------------------------------------------------- */
+/* ---- options and configuration */
 
 enum {
   PENSTOCK_OPT_STRING = 1,
@@ -181,8 +201,7 @@ enum {
   PENSTOCK_OPT_SIZE,     /* "64KiB"; i64 in bytes */
   PENSTOCK_OPT_LIST,     /* of strings */
   PENSTOCK_OPT_MAP,      /* free keys, values as text; a value may be a secret's reference */
-  PENSTOCK_OPT_TEMPLATE, /* "{source}.{subject}"; the host renders it for each message. Sinks only
-                          */
+  PENSTOCK_OPT_TEMPLATE, /* sinks: "{source}.{subject}"; the host renders it for each message */
   PENSTOCK_OPT_SECRET,   /* "env:NAME", "file:/path", "credential:NAME"; read it with
                             host->read_secret at each use */
   PENSTOCK_OPT_FILE      /* a path or "credential:NAME"; the plugin gets a path */
@@ -215,7 +234,7 @@ typedef struct penstock_value {
  * that gets it. */
 typedef struct penstock_config {
   uint32_t struct_size;
-  uint32_t reserved;
+  uint32_t value_size; /* sizeof(penstock_value) of the host: what lies beyond is absent */
   void* ctx;
   /* The value of an option, by its dotted name; never NULL for an option of the table. Also
    * answers, for sources, "event_source", "event_name", "event_type" and "read_ahead_bytes" (SIZE:
@@ -240,18 +259,19 @@ typedef struct penstock_report {
   void (*holds)(const struct penstock_report*, uint64_t bytes) PENSTOCK_NOEXCEPT;
 } penstock_report;
 
-/* ---- host services, one table per instance, valid from create() until destroy() has returned
- * ------------------ */
+/* ---- host services, one table per instance, valid from create() until destroy() has returned */
 
 enum { PENSTOCK_LOG_DEBUG = 1, PENSTOCK_LOG_INFO, PENSTOCK_LOG_WARN, PENSTOCK_LOG_ERROR };
 enum {
-  PENSTOCK_STATE_CONNECTING =
-      1, /* not usable now, being worked on; the host submits nothing to such a sink */
+  /* Not usable now, being worked on; the host submits nothing to such a sink. */
+  PENSTOCK_STATE_CONNECTING = 1,
   PENSTOCK_STATE_READY,
   PENSTOCK_STATE_FAILED /* not usable until somebody changes something */
 };
 enum { PENSTOCK_METRIC_COUNTER = 1, PENSTOCK_METRIC_GAUGE };
 
+/* Every function of 1.0 is there. One that is not for the instance's kind does nothing, is logged,
+ * and answers PENSTOCK_E_UNSUPPORTED or 0. */
 typedef struct penstock_host {
   uint32_t struct_size;
   uint16_t abi_major, abi_minor;
@@ -274,20 +294,23 @@ typedef struct penstock_host {
                        penstock_str text) PENSTOCK_NOEXCEPT;
   /* Read a secret now: reference is the value of a SECRET option, or of a MAP entry that looks like
    * one. One trailing newline is cut. Writes at most cap bytes and sets *len; PENSTOCK_E_FAILED
-   * with a text when it cannot be read or does not fit. May read a file. [any] */
+   * with a text when it cannot be read or does not fit. The error may be NULL. May read a file.
+   * [any] */
   penstock_status (*read_secret)(const struct penstock_host*, penstock_str reference, char* buf,
                                  size_t cap, size_t* len, penstock_error*) PENSTOCK_NOEXCEPT;
   /* Source -> queue. Takes the first *accepted events in order; the rest stay with the plugin.
    * timeout_ns 0: try; < 0: wait for room until the host shuts down. OK: all taken (or dropped by
    * the user's policy, and counted); AGAIN: no room in time; STOPPED: nothing will be taken any
-   * more. After stop() emit still takes what the plugin had already received. [data] */
+   * more; E_FAILED: the batch is none (its struct_size or stride cannot be), nothing was taken.
+   * After stop() emit still takes what the plugin had already received. [data] */
   penstock_status (*emit)(const struct penstock_host*, const penstock_event_batch*,
                           size_t* accepted, int64_t timeout_ns) PENSTOCK_NOEXCEPT;
   /* Whether stop() has been or is being called. Sources. [any] */
   int32_t (*stopping)(const struct penstock_host*) PENSTOCK_NOEXCEPT;
-  /* Sink -> host: exactly one receipt for each accepted message, in any order, best in batches.
-   * Only appends to a list and wakes the host: it may be called inside submit. After it the
-   * message's memory is gone. [any] */
+  /* Sink -> host: exactly one receipt for each accepted message, in any order, best in batches; n
+   * of them, receipt_stride of the plugin apart. Only appends to a list and wakes the host: it may
+   * be called inside submit. After it the message's memory is gone. A receipt for what is not in
+   * flight is logged and passed over. [any] */
   void (*complete)(const struct penstock_host*, const penstock_receipt*,
                    size_t n) PENSTOCK_NOEXCEPT;
   /* After submit answered AGAIN: there is room again. [any] */
@@ -296,37 +319,42 @@ typedef struct penstock_host {
   const void* (*extension)(const struct penstock_host*, const char* id)PENSTOCK_NOEXCEPT;
 } penstock_host;
 
-/* ---- the plugin
- * ------------------------------------------------------------------------------------------- */
+/* ---- the plugin */
 
 enum { PENSTOCK_SOURCE = 1, PENSTOCK_SINK = 2 };
 enum {
   PENSTOCK_CAP_ACK = 1, /* source: wants on_ack */
-  PENSTOCK_CAP_PREFIX =
-      2, /* sink: keeps the promise of PENSTOCK_BATCH_STRICT on any number of lanes */
+  /* Sink: keeps the promise of PENSTOCK_BATCH_STRICT on any number of lanes. */
+  PENSTOCK_CAP_PREFIX = 2,
   PENSTOCK_CAP_PREFIX_SINGLE = 4, /* sink: keeps it when it has one lane only */
   PENSTOCK_CAP_DEDUPLICATES = 8,  /* sink: the bus drops a repeated id for a while */
-  PENSTOCK_CAP_RETRIES = 16       /* sink: tries again by itself until the bus answers for good, or
-                                     cancel; so the host       cannot count attempts */
+  /* Sink: tries again by itself until the bus answers for good, or cancel; so the host cannot count
+   * attempts. */
+  PENSTOCK_CAP_RETRIES = 16
 };
 
 typedef struct penstock_instance penstock_instance; /* the plugin's own */
 
+/* Constant for the life of the process; the host reads it once. */
 typedef struct penstock_plugin {
   uint32_t magic;
-  uint16_t abi_major, abi_minor;
+  uint16_t abi_major, abi_minor; /* as in the note */
   uint32_t struct_size;
   uint32_t kind; /* PENSTOCK_SOURCE or PENSTOCK_SINK; as in the note */
   uint32_t caps;
-  uint32_t option_stride;
-  const char* id;                                             /* [a-z0-9-], as in the note */
-  const char *version, *summary, *vendor, *license, *doc_url; /* summary: one sentence */
-  const penstock_option* options;
+  uint32_t option_stride;  /* sizeof(penstock_option) of the plugin */
+  uint32_t receipt_stride; /* sizeof(penstock_receipt) of the plugin; sources too */
+  uint32_t reserved;
+  const char *id, *version; /* as in the note: [a-z0-9-], and printable without blanks */
+  /* May be NULL. summary: one sentence; license: an SPDX expression. */
+  const char *summary, *vendor, *license, *doc_url;
+  const penstock_option* options; /* NULL when there are none */
   size_t n_options;
 
   /* Judge the configuration without I/O; report any number of findings. May be NULL. [control] */
   void (*check)(const penstock_config*, const penstock_report*) PENSTOCK_NOEXCEPT;
-  /* Make an instance: no I/O, no threads. host stays valid until destroy returns. [control] */
+  /* Make an instance, not NULL: no I/O, no threads. host stays valid until destroy returns.
+   * [control] */
   penstock_status (*create)(const penstock_host*, const penstock_config*, penstock_instance**,
                             penstock_error*) PENSTOCK_NOEXCEPT;
   /* Begin. A peer that is away is no error: connect in the background and report_state. May be
@@ -340,15 +368,16 @@ typedef struct penstock_plugin {
    * host must not be called once it returns. [control] */
   void (*destroy)(penstock_instance*) PENSTOCK_NOEXCEPT;
 
-  /* Source: emit events until stop(), or until something fails that trying again cannot mend: OK
-   * means the source is finished for good. [data] */
+  /* Source: emit events until stop(), or until something fails that trying again cannot mend. OK
+   * (or any status above it) before stop() means that the source is finished for good. [data] */
   penstock_status (*run)(penstock_instance*, penstock_error*) PENSTOCK_NOEXCEPT;
   /* Source: these are safe now (stored on disk, or settled by every sink). With PENSTOCK_CAP_ACK.
    * It may come from within emit, so hold no lock across emit that on_ack takes. [any] */
   void (*on_ack)(penstock_instance*, const uint64_t* ack_tokens, size_t n) PENSTOCK_NOEXCEPT;
 
-  /* Sink: take the first *accepted messages. Never blocks on the network. AGAIN: no more now,
-   * ready() will follow. An accepted message gets exactly one receipt. [data] */
+  /* Sink: take the first *accepted messages. Never blocks on the network. OK: all are taken; AGAIN:
+   * no more now, ready() will follow; anything else counts against the source's events there, which
+   * are tried again later. An accepted message gets exactly one receipt. [data] */
   penstock_status (*submit)(penstock_instance*, const penstock_message_batch*,
                             size_t* accepted) PENSTOCK_NOEXCEPT;
   /* Sink: give up on these if that is possible; each still gets its one receipt. Best effort, may
@@ -371,6 +400,16 @@ typedef struct penstock_note {
   char id[PENSTOCK_ID_MAX];
   char version[PENSTOCK_VERSION_MAX];
 } penstock_note;
+
+/* In C: how the entry's initializer begins, with the kind, id and version of the note.
+ *
+ * PENSTOCK_DEFINE_NOTE(PENSTOCK_SINK, "null", "1.0.0")
+ * PENSTOCK_EXPORT const penstock_plugin penstock_plugin_entry = {
+ *     PENSTOCK_ENTRY_HEAD(PENSTOCK_SINK, "null", "1.0.0"), .create = create, ... }; */
+#define PENSTOCK_ENTRY_HEAD(KIND, ID, VERSION)                                                    \
+  .magic = PENSTOCK_MAGIC, .abi_major = PENSTOCK_ABI_MAJOR, .abi_minor = PENSTOCK_ABI_MINOR,      \
+  .struct_size = sizeof(penstock_plugin), .kind = KIND, .option_stride = sizeof(penstock_option), \
+  .receipt_stride = sizeof(penstock_receipt), .id = ID, .version = VERSION
 
 /* Once per plugin: PENSTOCK_DEFINE_NOTE(PENSTOCK_SINK, "null", "1.0.0") */
 #define PENSTOCK_DEFINE_NOTE(KIND, ID, VERSION)                              \

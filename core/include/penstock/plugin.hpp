@@ -149,7 +149,7 @@ class Report {
   }
   // Of a source without acknowledgement: what it may hold before Emit.
   void Holds(uint64_t bytes) const {
-    if (r_->struct_size >= sizeof *r_ && r_->holds != nullptr) r_->holds(r_, bytes);
+    if (r_->holds != nullptr) r_->holds(r_, bytes);
   }
 
  private:
@@ -277,6 +277,7 @@ class Source {
       penstock_event_batch batch{sizeof batch, sizeof(penstock_event), events, n};
       size_t accepted = 0;
       const penstock_status status = host_.raw()->emit(host_.raw(), &batch, &accepted, -1);
+      if (status < 0) throw std::logic_error("the host refuses a batch of events as malformed");
       events += accepted;
       n -= accepted;
       if (status == PENSTOCK_STOPPED && n > 0) return false;
@@ -325,7 +326,6 @@ class Sink {
 };
 
 // ---- registration
-// -------------------------------------------------------------------------------------------------
 
 namespace internal {
 
@@ -428,6 +428,7 @@ constexpr penstock_plugin Describe(uint32_t kind, const char* id, const char* ve
   p.kind = kind;
   p.caps = Caps<T>::value;
   p.option_stride = sizeof(penstock_option);
+  p.receipt_stride = sizeof(penstock_receipt);
   p.id = id;
   p.version = version;
   p.summary = summary;

@@ -35,6 +35,7 @@ struct Options::Impl {
 
   Impl() {
     config.struct_size = sizeof config;
+    config.value_size = sizeof(penstock_value);
     config.ctx = this;
     config.get = [](const penstock_config* self,
                     const char* name) noexcept -> const penstock_value* {

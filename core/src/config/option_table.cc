@@ -10,6 +10,7 @@
 #include "config/common_keys.h"
 #include "config/text.h"
 #include "config/toml_reader.h"
+#include "platform/abi.h"
 
 namespace penstock::config {
 namespace {
@@ -89,10 +90,7 @@ class TableBuilder {
 
  private:
   void Add(size_t index) {
-    penstock_option option{};
-    std::memcpy(&option,
-                reinterpret_cast<const char*>(plugin_.options) + index * plugin_.option_stride,
-                std::min<size_t>(plugin_.option_stride, sizeof option));
+    const penstock_option option = abi::Read(plugin_.options, plugin_.option_stride, index);
     if (option.name == nullptr) {
       out_.faults.push_back(Cat("option number ", std::to_string(index + 1), " has no name"));
       return;

@@ -6,6 +6,8 @@
 #include <new>
 #include <type_traits>
 
+#include "platform/abi.h"
+
 namespace penstock::event {
 namespace {
 
@@ -66,10 +68,7 @@ size_t ChargedBytes(const penstock_event& event) {
 }
 
 penstock_event ReadEvent(const penstock_event_batch& batch, size_t index) {
-  penstock_event event = {};
-  std::memcpy(&event, reinterpret_cast<const char*>(batch.events) + index * batch.stride,
-              std::min<size_t>(batch.stride, sizeof(event)));
-  return event;
+  return abi::Read(batch.events, batch.stride, index);
 }
 
 // Measures the events of a batch, then writes them into the room that was asked for.

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "platform/abi.h"
 #include "platform/log.h"
 
 namespace penstock::gateway {
@@ -16,11 +17,7 @@ std::string_view View(penstock_str s) {
 
 void SetError(penstock_error* error, const std::string& text) {
   if (error == nullptr) return;
-  const size_t room = error->struct_size > offsetof(penstock_error, text)
-                          ? error->struct_size - offsetof(penstock_error, text)
-                          : 0;
-  if (room == 0) return;
-  const size_t n = std::min(text.size(), room - 1);
+  const size_t n = std::min(text.size(), sizeof error->text - 1);
   std::memcpy(error->text, text.data(), n);
   error->text[n] = '\0';
 }
@@ -73,6 +70,22 @@ Instance::Instance(plugin::Kind kind, std::string name, std::shared_ptr<plugin::
   host_.report_state = ReportState;
   host_.read_secret = ReadSecret;
   host_.extension = Extension;
+  host_.emit = [](const penstock_host* host, const penstock_event_batch*, size_t* accepted,
+                  int64_t) noexcept {
+    Of(host)->NoteMisuse("calls emit, which is for sources");
+    *accepted = 0;
+    return penstock_status{PENSTOCK_E_UNSUPPORTED};
+  };
+  host_.stopping = [](const penstock_host* host) noexcept {
+    Of(host)->NoteMisuse("calls stopping, which is for sources");
+    return int32_t{0};
+  };
+  host_.complete = [](const penstock_host* host, const penstock_receipt*, size_t) noexcept {
+    Of(host)->NoteMisuse("calls complete, which is for sinks");
+  };
+  host_.ready = [](const penstock_host* host) noexcept {
+    Of(host)->NoteMisuse("calls ready, which is for sinks");
+  };
 }
 
 Instance::~Instance() { assert(instance_ == nullptr); }
@@ -81,11 +94,20 @@ Result<void> Instance::Create() {
   penstock_error error{};
   error.struct_size = sizeof error;
   const penstock_status status = entry().create(&host_, options_->abi(), &instance_, &error);
-  if (status == PENSTOCK_OK) return {};
+  if (status == PENSTOCK_OK && instance_ != nullptr) return {};
+  if (status == PENSTOCK_OK)
+    return Fail(Code::kFatal, component_ +
+                                  ": the plugin's create made no instance, and says that "
+                                  "it did; its author must mend that");
   instance_ = nullptr;
   return Fail(
       status == PENSTOCK_E_CONFIG ? Code::kConfig : Code::kFatal,
       component_ + ": " + (error.text[0] != '\0' ? error.text : "the plugin gave no reason"));
+}
+
+void Instance::NoteMisuse(std::string_view what) {
+  if (misuse_noted_.exchange(true)) return;
+  log::LogError(component_, "the plugin " + std::string(what) + "; its author must mend that");
 }
 
 Result<void> Instance::StartPlugin() {
@@ -112,6 +134,7 @@ void Instance::Log(const penstock_host* host, int32_t level, penstock_str text,
   log::Field views[kMaxFields];
   n = std::min(n, kMaxFields);
   for (size_t i = 0; i < n; ++i) views[i] = {View(fields[i].key), View(fields[i].value)};
+  level = std::clamp<int32_t>(level, PENSTOCK_LOG_DEBUG, PENSTOCK_LOG_ERROR);
   log::WriteBounded(static_cast<log::Level>(level), Of(host)->component_, View(text), views, n);
 }
 
@@ -144,6 +167,8 @@ bool Instance::IsNews(int32_t state, std::string_view reason) {
 
 void Instance::ReportState(const penstock_host* host, int32_t state, penstock_str text) noexcept {
   Instance* self = Of(host);
+  if (state < PENSTOCK_STATE_CONNECTING || state > PENSTOCK_STATE_FAILED)
+    state = PENSTOCK_STATE_CONNECTING;  // of a later minor; none that this host could submit in
   self->Show(StateName(state), View(text));
   std::lock_guard lock(self->state_mutex_);
   const int32_t before = self->state_;
@@ -245,9 +270,19 @@ void SourceInstance::OnAck(const uint64_t* ack_tokens, size_t n) {
 penstock_status SourceInstance::Emit(const penstock_host* host, const penstock_event_batch* batch,
                                      size_t* accepted, int64_t timeout_ns) noexcept {
   auto* self = static_cast<SourceInstance*>(static_cast<Instance*>(host->ctx));
+  if (batch->struct_size < abi::kEventBatch10 ||
+      !abi::IsStride<penstock_event>(batch->stride, abi::kEvent10)) {
+    self->NoteMisuse("emits a batch whose struct_size or stride cannot be");
+    *accepted = 0;
+    return PENSTOCK_E_FAILED;
+  }
   if (timeout_ns >= 0) return self->queue_->Append(*batch, accepted, Nanoseconds(timeout_ns));
   // For ever, but not for one that is to be replaced while its queue stays full.
-  penstock_event_batch rest = *batch;
+  penstock_event_batch rest = {};  // what the plugin filled may end where 1.0 did
+  rest.struct_size = sizeof rest;
+  rest.stride = batch->stride;
+  rest.events = batch->events;
+  rest.count = batch->count;
   for (*accepted = 0;;) {
     size_t n = 0;
     const penstock_status status = self->queue_->Append(rest, &n, kAbandonInterval);
@@ -399,7 +434,13 @@ void SinkInstance::OnState(int32_t state, std::string_view text) {
 
 void SinkInstance::Complete(const penstock_host* host, const penstock_receipt* receipts,
                             size_t n) noexcept {
-  static_cast<SinkInstance*>(static_cast<Instance*>(host->ctx))->dispatcher_.Complete(receipts, n);
+  auto* self = static_cast<SinkInstance*>(static_cast<Instance*>(host->ctx));
+  const uint32_t stride = self->entry().receipt_stride;
+  if (stride == sizeof(penstock_receipt)) return self->dispatcher_.Complete(receipts, n);
+  std::vector<penstock_receipt> own;
+  own.reserve(n);
+  for (size_t i = 0; i < n; ++i) own.push_back(abi::Read(receipts, stride, i));
+  self->dispatcher_.Complete(own.data(), n);
 }
 
 void SinkInstance::Ready(const penstock_host* host) noexcept {

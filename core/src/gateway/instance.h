@@ -52,6 +52,8 @@ class Instance {
   penstock_host& table() { return host_; }
   const std::string& component() const { return component_; }
   void Show(std::string_view state, std::string_view reason);
+  // Logs the first thing that the plugin does against plugin.h. Any thread.
+  void NoteMisuse(std::string_view what);
 
   // The plugin says what state it is in; already filtered to changes.
   virtual void OnState(int32_t state, std::string_view text) = 0;
@@ -81,6 +83,7 @@ class Instance {
   int32_t state_ = 0;   // 0: nothing reported yet
   std::string reason_;  // as last logged
   TimePoint reason_due_{};
+  std::atomic<bool> misuse_noted_{false};
   mutable std::mutex shown_mutex_;  // apart from state_mutex_, which is held while a line is logged
   InstanceState shown_;
 };

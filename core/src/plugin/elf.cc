@@ -431,15 +431,12 @@ bool Reader::DynamicString(uint64_t index, std::string* out) const {
 ElfFacts ReadElf(std::span<const uint8_t> file) { return Reader(file).Read(); }
 
 std::string AbiRefusal(uint32_t major, uint32_t minor) {
-  const bool fits = major == PENSTOCK_ABI_MAJOR && (major != 0 || minor == PENSTOCK_ABI_MINOR);
-  if (fits) return "";
+  if (major == PENSTOCK_ABI_MAJOR) return "";
   const auto version = [](uint32_t a, uint32_t b) {
     return std::to_string(a) + "." + std::to_string(b);
   };
   const std::string own = version(PENSTOCK_ABI_MAJOR, PENSTOCK_ABI_MINOR);
-  const bool newer =
-      major > PENSTOCK_ABI_MAJOR || (major == PENSTOCK_ABI_MAJOR && minor > PENSTOCK_ABI_MINOR);
-  if (newer) {
+  if (major > PENSTOCK_ABI_MAJOR) {
     return "is built for a newer Penstock: its plugin ABI is " + version(major, minor) +
            ", this host's is " + own +
            "; upgrade Penstock, or install a build of the plugin for ABI " + own;

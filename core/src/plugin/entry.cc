@@ -7,13 +7,13 @@
 #include <set>
 #include <string_view>
 
+#include "platform/abi.h"
+
 namespace penstock::plugin {
 namespace {
 
-constexpr size_t kMinEntrySize = offsetof(penstock_plugin, create);
 constexpr size_t kMaxEntrySize = 64 * 1024;
 constexpr size_t kMaxOptions = 1024;
-constexpr size_t kMaxOptionStride = 4096;
 constexpr size_t kMaxOptionName = 128;
 
 constexpr std::array<std::string_view, 6> kSourceWords = {
@@ -90,17 +90,14 @@ Result<void> TakeOptions(Entry* out) {
     table.options = nullptr;
   } else if (table.options == nullptr || table.n_options > kMaxOptions) {
     return Refuse("it announces " + std::to_string(table.n_options) + " options");
-  } else if (table.option_stride < sizeof(penstock_option) ||
-             table.option_stride > kMaxOptionStride ||
-             table.option_stride % alignof(penstock_option) != 0) {
-    return Refuse("its option_stride is " + std::to_string(table.option_stride));
+  } else if (!abi::IsStride<penstock_option>(table.option_stride, abi::kOption10)) {
+    return Refuse("its option_stride is " + std::to_string(table.option_stride) +
+                  " instead of sizeof(penstock_option)");
   }
-  out->options.resize(table.n_options);
-  const char* from = reinterpret_cast<const char*>(table.options);
-  for (penstock_option& option : out->options) {
-    std::memcpy(&option, from, sizeof option);
+  for (size_t i = 0; i < table.n_options; ++i) {
+    penstock_option option = abi::Read(table.options, table.option_stride, i);
     if (option.help == nullptr) option.help = "";
-    from += table.option_stride;
+    out->options.push_back(option);
   }
   table.options = out->options.data();
   table.option_stride = sizeof(penstock_option);
@@ -128,10 +125,14 @@ Result<void> TakeTable(const penstock_plugin* raw, size_t symbol_size, penstock_
   std::memcpy(out, raw, offsetof(penstock_plugin, kind));
   if (out->magic != PENSTOCK_MAGIC) return Refuse("it does not begin with PENSTOCK_MAGIC");
   const size_t size = out->struct_size;
-  if (size < kMinEntrySize || size > kMaxEntrySize || (symbol_size != 0 && size > symbol_size))
-    return Refuse("its struct_size is " + std::to_string(size));
+  if (size < abi::kPlugin10 || size > kMaxEntrySize || (symbol_size != 0 && size > symbol_size))
+    return Refuse("its struct_size is " + std::to_string(size) +
+                  " instead of sizeof(penstock_plugin)");
   std::memcpy(out, raw, std::min(size, sizeof *out));
   out->struct_size = sizeof *out;
+  if (!abi::IsStride<penstock_receipt>(out->receipt_stride, abi::kReceipt10))
+    return Refuse("its receipt_stride is " + std::to_string(out->receipt_stride) +
+                  " instead of sizeof(penstock_receipt)");
   for (const char** text :
        {&out->id, &out->version, &out->summary, &out->vendor, &out->license, &out->doc_url}) {
     if (*text == nullptr) *text = "";

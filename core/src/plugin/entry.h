@@ -11,6 +11,7 @@ namespace penstock::plugin {
 
 // The plugin's table in this host's own form: what the plugin's version lacks is zero, texts are
 // never NULL, and the options lie side by side with option_stride == sizeof(penstock_option).
+// receipt_stride stays the plugin's.
 struct Entry {
   penstock_plugin table{};
   std::vector<penstock_option> options;  // table.options points here

@@ -67,7 +67,7 @@ class TinyHost {
 // Options by name; texts and numbers.
 class TinyConfig {
  public:
-  TinyConfig() : abi_{sizeof abi_, 0, this, &TinyConfig::Get} {}
+  TinyConfig() : abi_{sizeof abi_, sizeof(penstock_value), this, &TinyConfig::Get} {}
   TinyConfig(const TinyConfig&) = delete;
   TinyConfig& operator=(const TinyConfig&) = delete;
   void Set(const std::string& name, const char* text) {

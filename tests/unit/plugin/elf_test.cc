@@ -144,12 +144,15 @@ TEST(Elf, RefusesAnotherAbiAndNamesBothVersions) {
   EXPECT_EQ(facts.note->id, "toy");
 }
 
-TEST(Elf, TakesOnlyTheSameMinorWhileTheMajorIsZero) {
-  ASSERT_EQ(PENSTOCK_ABI_MAJOR, 0u);
-  EXPECT_EQ(AbiRefusal(0, PENSTOCK_ABI_MINOR), "");
-  EXPECT_THAT(AbiRefusal(0, PENSTOCK_ABI_MINOR + 1), StartsWith("is built for a newer Penstock"));
-  EXPECT_THAT(AbiRefusal(0, PENSTOCK_ABI_MINOR - 1), StartsWith("is built for an older Penstock"));
-  EXPECT_THAT(AbiRefusal(1, PENSTOCK_ABI_MINOR), StartsWith("is built for a newer Penstock"));
+TEST(Elf, TakesEveryMinorOfItsMajorAndNoOtherMajor) {
+  for (const uint32_t minor : {0u, 1u, 7u, UINT32_MAX})
+    EXPECT_EQ(AbiRefusal(PENSTOCK_ABI_MAJOR, minor), "") << minor;
+  for (const uint32_t minor : {0u, 1u, 7u}) {
+    EXPECT_THAT(AbiRefusal(PENSTOCK_ABI_MAJOR + 1, minor),
+                StartsWith("is built for a newer Penstock"));
+    EXPECT_THAT(AbiRefusal(PENSTOCK_ABI_MAJOR - 1, minor),
+                StartsWith("is built for an older Penstock"));
+  }
 }
 
 // A later ABI may lay out what follows its version as it likes.

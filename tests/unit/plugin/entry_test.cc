@@ -30,6 +30,7 @@ class EntryTest : public ::testing::Test {
     raw_.struct_size = sizeof raw_;
     raw_.kind = PENSTOCK_SINK;
     raw_.option_stride = sizeof(penstock_option);
+    raw_.receipt_stride = sizeof(penstock_receipt);
     raw_.id = "toy";
     raw_.version = "1.0.0";
     raw_.create = Create;
@@ -66,19 +67,23 @@ TEST_F(EntryTest, TakesAGoodTable) {
   EXPECT_STREQ(out.table.options[1].name, "tls.key");
 }
 
-TEST_F(EntryTest, TakesWhatAnOlderTableLacksAsAbsent) {
-  // Only what lies before flush and extension, with garbage behind it.
-  std::vector<char> memory(sizeof raw_, '\x5a');
-  raw_.struct_size = offsetof(penstock_plugin, flush);
-  std::memcpy(memory.data(), &raw_, raw_.struct_size);
+// That an older table is taken is shown by tests/component/abi, with a host of a later minor.
+TEST_F(EntryTest, TakesALaterTable) {
+  struct Later {
+    penstock_plugin table;
+    uint64_t later;
+  };
+  raw_.abi_minor = 7;
+  note_.abi_minor = 7;
+  raw_.struct_size = sizeof(Later);
+  raw_.receipt_stride = sizeof(penstock_receipt) + 16;
+  const Later later{raw_, 1};
   Entry out;
-  auto good = CheckEntry(reinterpret_cast<const penstock_plugin*>(memory.data()), raw_.struct_size,
-                         note_, &out);
+  auto good = CheckEntry(&later.table, sizeof later, note_, &out);
   ASSERT_TRUE(good) << good.error().message;
-  EXPECT_EQ(out.table.flush, nullptr);
-  EXPECT_EQ(out.table.extension, nullptr);
   EXPECT_EQ(out.table.submit, Submit);
   EXPECT_EQ(out.table.struct_size, sizeof(penstock_plugin));
+  EXPECT_EQ(out.table.receipt_stride, sizeof(penstock_receipt) + 16);
 }
 
 TEST_F(EntryTest, TakesOptionsOfALargerStride) {
@@ -108,6 +113,19 @@ TEST_F(EntryTest, RefusesImpossibleSizes) {
   EXPECT_THAT(Refusal(0), HasSubstr("struct_size"));
   raw_.struct_size = sizeof raw_;
   EXPECT_THAT(Refusal(sizeof raw_ - 8), HasSubstr("struct_size"));
+}
+
+TEST_F(EntryTest, RefusesATableSmallerThanThatOf10) {
+  raw_.struct_size = offsetof(penstock_plugin, extension);
+  EXPECT_THAT(Refusal(), HasSubstr("instead of sizeof(penstock_plugin)"));
+}
+
+TEST_F(EntryTest, RefusesImpossibleReceiptStrides) {
+  for (const uint32_t stride : {0u, 39u, 32u, 44u, 1u << 20}) {
+    raw_.receipt_stride = stride;
+    EXPECT_THAT(Refusal(), HasSubstr("its receipt_stride is " + std::to_string(stride) +
+                                     " instead of sizeof(penstock_receipt)"));
+  }
 }
 
 TEST_F(EntryTest, RefusesWhatDisagreesWithTheNote) {
@@ -177,7 +195,7 @@ TEST_F(EntryTest, RefusesFaultyOptionTables) {
 TEST_F(EntryTest, RefusesImpossibleOptionTables) {
   SetOptions({Text("a")});
   raw_.option_stride = 8;
-  EXPECT_THAT(Refusal(), HasSubstr("option_stride is 8"));
+  EXPECT_THAT(Refusal(), HasSubstr("option_stride is 8 instead of sizeof(penstock_option)"));
   raw_.option_stride = sizeof(penstock_option);
   raw_.options = nullptr;
   EXPECT_THAT(Refusal(), HasSubstr("announces 1 options"));

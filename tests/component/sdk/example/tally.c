@@ -39,13 +39,7 @@ static void destroy(penstock_instance* self) { free(self); }
 
 PENSTOCK_DEFINE_NOTE(PENSTOCK_SINK, "tally", "1.0.0")
 PENSTOCK_EXPORT const penstock_plugin penstock_plugin_entry = {
-    .magic = PENSTOCK_MAGIC,
-    .abi_major = PENSTOCK_ABI_MAJOR,
-    .abi_minor = PENSTOCK_ABI_MINOR,
-    .struct_size = sizeof(penstock_plugin),
-    .kind = PENSTOCK_SINK,
-    .id = "tally",
-    .version = "1.0.0",
+    PENSTOCK_ENTRY_HEAD(PENSTOCK_SINK, "tally", "1.0.0"),
     .summary = "Counts events and bytes.",
     .create = create,
     .submit = submit,

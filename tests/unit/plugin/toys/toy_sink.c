@@ -95,15 +95,8 @@ PENSTOCK_DEFINE_NOTE(PENSTOCK_SINK, "second", TOY_VERSION)
 
 #ifndef TOY_NO_ENTRY
 PENSTOCK_EXPORT const penstock_plugin penstock_plugin_entry = {
-    .magic = PENSTOCK_MAGIC,
-    .abi_major = PENSTOCK_ABI_MAJOR,
-    .abi_minor = PENSTOCK_ABI_MINOR,
-    .struct_size = sizeof(penstock_plugin),
-    .kind = PENSTOCK_SINK,
+    PENSTOCK_ENTRY_HEAD(PENSTOCK_SINK, TOY_ID, TOY_ENTRY_VERSION),
     .caps = PENSTOCK_CAP_PREFIX | PENSTOCK_CAP_DEDUPLICATES,
-    .option_stride = sizeof(penstock_option),
-    .id = TOY_ID,
-    .version = TOY_ENTRY_VERSION,
     .summary = "Delivers all that it gets to nobody.",
     .vendor = "The tests",
     .license = "MIT",
