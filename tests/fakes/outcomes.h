@@ -33,7 +33,7 @@
 #include <string_view>
 #include <vector>
 
-#include "fakes/fake_sink_host.h"
+#include "fakes/plugin_host.h"
 
 namespace penstock::fakes {
 

@@ -11,7 +11,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "fakes/fake_sink_host.h"
+#include "fakes/plugin_host.h"
 
 namespace penstock::fakes {
 namespace {

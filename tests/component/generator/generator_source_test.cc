@@ -3,7 +3,7 @@
 #include <chrono>
 #include <string>
 
-#include "fakes/fake_source_host.h"
+#include "fakes/plugin_host.h"
 
 namespace penstock::testing {
 namespace {
@@ -81,11 +81,11 @@ TEST(GeneratorSource, StoppedByAFullQueueAndShutdown) {
 }
 
 TEST(GeneratorSource, NegativeRateIsAnError) {
-  const auto found = fakes::CheckSource(Plugin(), {{"rate", -1.0}});
+  const auto found = fakes::Check(Plugin(), {{"rate", -1.0}});
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].option, "rate");
   EXPECT_EQ(found[0].severity, PENSTOCK_ERROR);
-  EXPECT_TRUE(fakes::CheckSource(Plugin(), {}).empty());
+  EXPECT_TRUE(fakes::Check(Plugin(), {}).empty());
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 #include "component/generic/certificates.h"
 #include "component/generic/silent_server.h"
 #include "component/generic/test_server.h"
-#include "fakes/fake_source_host.h"
+#include "fakes/plugin_host.h"
 
 namespace penstock::testing {
 namespace {

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "fakes/fake_source_host.h"
+#include "fakes/plugin_host.h"
 #include "generic.pb.h"
 #include "generic/backoff.h"
 #include "generic/batch.h"
@@ -293,7 +293,7 @@ const penstock_plugin& Plugin() { return penstock::fakes::LoadPlugin(PENSTOCK_SO
 
 std::vector<std::pair<int32_t, std::string>> Findings(penstock::fakes::Values values) {
   std::vector<std::pair<int32_t, std::string>> out;
-  for (const auto& finding : penstock::fakes::CheckSource(Plugin(), values)) {
+  for (const auto& finding : penstock::fakes::Check(Plugin(), values)) {
     out.emplace_back(finding.severity, finding.option);
   }
   return out;
@@ -324,18 +324,8 @@ TEST(Check, FindsWhatContradicts) {
 // What the check says that such a source may hold before the queue.
 uint64_t Holds(penstock::fakes::Values values) {
   values.insert({"url", "orders:8080"});
-  const penstock::fakes::FakeSourceConfig config(Plugin(), values);
   uint64_t bytes = 0;
-  penstock_report report{};
-  report.struct_size = sizeof report;
-  report.ctx = &bytes;
-  report.add = [](const penstock_report*, int32_t, const char* option, penstock_str) noexcept {
-    ADD_FAILURE() << option;
-  };
-  report.holds = [](const penstock_report* r, uint64_t n) noexcept {
-    *static_cast<uint64_t*>(r->ctx) = n;
-  };
-  Plugin().check(config.abi(), &report);
+  EXPECT_TRUE(penstock::fakes::Check(Plugin(), values, &bytes).empty());
   return bytes;
 }
 

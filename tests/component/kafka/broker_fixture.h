@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cluster.h"
-#include "fakes/fake_sink_host.h"
+#include "fakes/plugin_host.h"
 #include "kafka/broker.h"
 
 namespace penstock::kafka_tests {

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "cluster.h"
-#include "fakes/fake_sink_host.h"
+#include "fakes/plugin_host.h"
 
 namespace penstock::kafka_tests {
 

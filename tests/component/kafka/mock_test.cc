@@ -10,7 +10,7 @@
 
 #include <thread>
 
-#include "fakes/fake_sink_host.h"
+#include "fakes/plugin_host.h"
 
 namespace penstock::kafka_tests {
 namespace {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "client_table.h"
-#include "fakes/fake_sink_host.h"
+#include "fakes/plugin_host.h"
 #include "log_filter.h"
 #include "outcome.h"
 #include "record.h"

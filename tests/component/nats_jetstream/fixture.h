@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "bus.h"
-#include "fakes/fake_sink_host.h"
 #include "fakes/nats_server.h"
+#include "fakes/plugin_host.h"
 
 namespace penstock::fakes {
 

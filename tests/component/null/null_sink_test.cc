@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "fakes/fake_sink_host.h"
+#include "fakes/plugin_host.h"
 
 namespace penstock::fakes {
 namespace {

@@ -9,7 +9,7 @@
 #include <fstream>
 #include <memory>
 
-#include "component/sdk/tiny_host.h"
+#include "fakes/plugin_host.h"
 #include "plugin/plugin.h"
 
 namespace penstock::sdk_test {
@@ -58,80 +58,54 @@ size_t Lines(const std::string& file) {
 TEST_F(SdkTest, ACxxSourceRuns) {
   const auto loaded = Drop(plugin::Kind::kSource, "heartbeat");
   ASSERT_NE(loaded, nullptr);
-  const penstock_plugin& entry = loaded->entry();
-  TinyHost host;
-  TinyConfig config;
-  config.Set("interval", 1);
-  config.Set("text", "beat");
-  config.Set("count", 3);
-  penstock_error error{};
-  error.struct_size = sizeof error;
-  penstock_instance* instance = nullptr;
-  ASSERT_EQ(entry.create(host.abi(), config.abi(), &instance, &error), PENSTOCK_OK) << error.text;
-  ASSERT_EQ(entry.start(instance, &error), PENSTOCK_OK) << error.text;
-  ASSERT_EQ(entry.run(instance, &error), PENSTOCK_OK) << error.text;
-  entry.stop(instance);
-  entry.destroy(instance);
-  using Event = std::pair<std::string, std::string>;
-  EXPECT_THAT(host.events,
-              ::testing::ElementsAre(Event("beat 1", "text/plain"), Event("beat 2", "text/plain"),
-                                     Event("beat 3", "text/plain")));
+  fakes::FakeSourceHost host;
+  fakes::FakeSource source(
+      host, loaded->entry(),
+      {{"interval", std::chrono::nanoseconds(1)}, {"text", "beat"}, {"count", 3}});
+  source.Run();
+  ASSERT_TRUE(source.WaitReturned());
+  const auto events = host.events();
+  ASSERT_EQ(events.size(), 3u);
+  EXPECT_EQ(events[2].payload, "beat 3");
+  EXPECT_EQ(events[2].content_type, "text/plain");
 }
 
 TEST_F(SdkTest, WhatAConstructorThrowsIsAnErrorWithItsText) {
   const auto loaded = Drop(plugin::Kind::kSource, "heartbeat");
   ASSERT_NE(loaded, nullptr);
-  TinyHost host;
-  const TinyConfig empty;  // so that the plugin asks for what is not there
+  fakes::FakeSourceHost host;
+  penstock_config empty{sizeof empty, sizeof(penstock_value), nullptr,
+                        [](const penstock_config*, const char*) noexcept -> const penstock_value* {
+                          return nullptr;
+                        }};
   penstock_error error{};
   error.struct_size = sizeof error;
   penstock_instance* instance = nullptr;
-  EXPECT_EQ(loaded->entry().create(host.abi(), empty.abi(), &instance, &error), PENSTOCK_E_FAILED);
+  EXPECT_EQ(loaded->entry().create(host.abi(), &empty, &instance, &error), PENSTOCK_E_FAILED);
   EXPECT_THAT(error.text, ::testing::HasSubstr("interval"));
 }
 
 TEST_F(SdkTest, APluginsOwnCheckReportsWhatItFinds) {
   const auto loaded = Drop(plugin::Kind::kSource, "heartbeat");
   ASSERT_NE(loaded, nullptr);
-  TinyConfig config;
-  config.Set("text", "");
-  std::vector<std::string> found;
-  const penstock_report report{
-      sizeof report, 0, &found,
-      [](const penstock_report* r, int32_t severity, const char* option, penstock_str) noexcept {
-        EXPECT_EQ(severity, PENSTOCK_ERROR);
-        static_cast<std::vector<std::string>*>(r->ctx)->push_back(option);
-      },
-      nullptr};
-  loaded->entry().check(config.abi(), &report);
-  EXPECT_THAT(found, ::testing::ElementsAre("text"));
+  EXPECT_TRUE(fakes::Check(loaded->entry(), {{"text", "beat"}}).empty());
+  const auto found = fakes::Check(loaded->entry(), {{"text", ""}});
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].severity, PENSTOCK_ERROR);
+  EXPECT_EQ(found[0].option, "text");
 }
 
 TEST_F(SdkTest, ACSinkRuns) {
   const auto loaded = Drop(plugin::Kind::kSink, "tally");
   ASSERT_NE(loaded, nullptr);
-  const penstock_plugin& entry = loaded->entry();
-  TinyHost host;
-  const TinyConfig config;
-  penstock_error error{};
-  error.struct_size = sizeof error;
-  penstock_instance* instance = nullptr;
-  ASSERT_EQ(entry.create(host.abi(), config.abi(), &instance, &error), PENSTOCK_OK) << error.text;
-  penstock_message messages[2]{};
-  messages[0].token = 7;
-  messages[0].payload = {"abc", 3};
-  messages[1].token = 8;
-  messages[1].payload = {"defg", 4};
-  const penstock_message_batch batch{sizeof batch, sizeof messages[0], messages, 2, 0, 0};
-  size_t accepted = 0;
-  EXPECT_EQ(entry.submit(instance, &batch, &accepted), PENSTOCK_OK);
-  EXPECT_EQ(accepted, 2u);
-  entry.stop(instance);
-  entry.destroy(instance);
-  ASSERT_EQ(host.receipts.size(), 2u);
-  EXPECT_EQ(host.receipts[1].token, 8u);
-  EXPECT_EQ(host.receipts[1].outcome, PENSTOCK_DELIVERED);
-  EXPECT_EQ(host.metrics["tally_bytes_total"], 7u);
+  fakes::FakeSinkHost host;
+  fakes::FakeSink sink(host, loaded->entry(), {});
+  sink.Start();
+  sink.Submit({"abc"});
+  const uint64_t token = sink.Submit({"defg"});
+  sink.Destroy();
+  EXPECT_EQ(host.receipt(token).outcome, PENSTOCK_DELIVERED);
+  EXPECT_EQ(host.metric("tally_bytes_total"), 7u);
 }
 
 TEST_F(SdkTest, ThePluginsExportExactlyTheEntry) {

@@ -3,7 +3,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include "fakes/fake_sink_host.h"
+#include "fakes/plugin_host.h"
 #include "lines/json_line.h"
 
 namespace penstock::fakes {
