@@ -25,26 +25,10 @@ function(penstock_core_library name)
   target_link_libraries(penstock_${name} PUBLIC ${A_DEPS} Threads::Threads PRIVATE penstock_warnings)
 endfunction()
 
-# penstock_add_plugin(KIND ID SOURCES ... [LIBS ...]): source-ID.so or sink-ID.so, exporting exactly the entry.
-# With an OUTPUT_DIR it is a plugin for tests and is not installed.
-function(penstock_add_plugin kind id)
-  cmake_parse_arguments(A "" "OUTPUT_DIR" "SOURCES;LIBS" ${ARGN})
-  string(REPLACE "-" "_" target "${kind}_${id}")
-  add_library(${target} MODULE ${A_SOURCES})
-  set(map ${PROJECT_SOURCE_DIR}/core/include/penstock/plugin.map)
-  if(NOT A_OUTPUT_DIR)
-    set(A_OUTPUT_DIR ${PENSTOCK_BUILD_PLUGIN_DIR})
-    install(TARGETS ${target} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/penstock/plugins)
-  endif()
-  set_target_properties(${target} PROPERTIES PREFIX "" OUTPUT_NAME "${kind}-${id}"
-    LIBRARY_OUTPUT_DIRECTORY ${A_OUTPUT_DIR} LINK_DEPENDS ${map})
-  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/core/include)
-  target_link_libraries(${target} PRIVATE ${A_LIBS} Threads::Threads penstock_warnings)
-  target_link_options(${target} PRIVATE -Wl,--version-script=${map} -Wl,-z,nodelete,-z,now,-z,relro)
-  if(NOT PENSTOCK_SANITIZE)
-    target_link_options(${target} PRIVATE -Wl,-z,defs)
-  endif()
-endfunction()
+# The function that makes plugins is the SDK's; here it warns as elsewhere.
+include(PenstockPlugin)
+set(PENSTOCK_PLUGIN_MAP ${PROJECT_SOURCE_DIR}/core/include/penstock/plugin.map)
+set(PENSTOCK_PLUGIN_LIBS penstock_warnings)
 
 # penstock_test(NAME SOURCES ... [LIBS ...] [LABELS ...] [NO_LEAK_CHECK]): one GoogleTest binary, its cases found at build
 # time. NO_LEAK_CHECK: LeakSanitizer falls over threads that a library ends in the background.

@@ -119,14 +119,14 @@ TEST_F(SdkTest, TheDocumentationShowsTheSourceThatIsTestedHere) {
     std::ifstream in(path);
     return std::string{std::istreambuf_iterator<char>(in), {}};
   };
-  EXPECT_THAT(
-      read(SDK_DOCUMENTATION),
-      ::testing::HasSubstr("```cpp\n" + read(SDK_EXAMPLE_SOURCES "/heartbeat.cc") + "```\n"));
+  EXPECT_THAT(read(SDK_DOCUMENTATION),
+              ::testing::HasSubstr("```cpp\n" + read(SDK_EXAMPLE_SOURCES "/source/heartbeat.cc") +
+                                   "```\n"));
 }
 
 TEST_F(SdkTest, TheExamplesStayShort) {
-  EXPECT_LT(Lines("heartbeat.cc"), 60u);
-  EXPECT_LT(Lines("tally.c"), 60u);
+  EXPECT_LT(Lines("source/heartbeat.cc"), 60u);
+  EXPECT_LT(Lines("c/tally.c"), 60u);
 }
 
 }  // namespace
