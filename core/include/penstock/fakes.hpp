@@ -865,7 +865,7 @@ class FakeSourceHost : public FakeHost {
     if (destroyed_) Fault("calls emit after destroy");
     ++emit_calls_;
     *accepted = 0;
-    if (batch->struct_size < sizeof(penstock_event_batch) || batch->stride < kEvent10) {
+    if (batch->struct_size < kBatch10 || batch->stride < kEvent10) {
       Fault("emits a batch whose struct_size or stride cannot be");
       return PENSTOCK_E_FAILED;
     }
@@ -906,6 +906,8 @@ class FakeSourceHost : public FakeHost {
     }
   }
 
+  // As large as in ABI 1.0, the least that a plugin's can be.
+  static constexpr size_t kBatch10 = offsetof(penstock_event_batch, count) + sizeof(size_t);
   static constexpr size_t kEvent10 = offsetof(penstock_event, owner) + sizeof(void*);
   bool release_elsewhere_ = false;
   std::vector<std::thread> releasers_;

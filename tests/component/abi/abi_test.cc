@@ -1,0 +1,104 @@
+// The built gateway runs plugins of ABI 1.0, as they were built then, and of a minor to come.
+#include <gmock/gmock.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "unit/plugin/tree.h"
+
+namespace penstock::plugin {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int kEvents = 200;
+
+std::string Slurp(const std::string& path) {
+  std::ifstream in(path);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// Where the source and the sink come from.
+class AbiTest : public ::testing::TestWithParam<std::pair<const char*, const char*>> {
+ protected:
+  void SetUp() override {
+#ifndef __x86_64__
+    for (const char* folder : {GetParam().first, GetParam().second})
+      if (std::string(folder) == ABI_FIXTURE)
+        GTEST_SKIP() << "the plugins of tests/fixtures/abi-1.0 are for x86-64";
+#endif
+    tree_.Dir("plugins");
+    const auto [source, sink] = GetParam();
+    tree_.Put("plugins/source-specimen.so", ReadBytes(source + std::string("/source-specimen.so")));
+    tree_.Put("plugins/sink-specimen.so", ReadBytes(sink + std::string("/sink-specimen.so")));
+    std::ofstream(tree_.path() + "/penstock.toml") << Config();
+  }
+
+  std::string Config() const {
+    std::ostringstream out;
+    out << "[gateway]\nadmin_socket = \"none\"\n\n[sources.in]\nplugin = \"specimen\"\ncount = "
+        << kEvents
+        << "\ntoken = \"env:SPECIMEN_TOKEN\"\n\n[sinks.out]\nplugin = \"specimen\"\nfrom = "
+           "[\"in\"]\nformat = \"raw\"\nnumber = 42\nratio = 2.5\nflag = true\nwait = \"3s\"\n"
+           "room = \"64KiB\"\nnames = [\"a\", \"bc\"]\nclient = { \"x.y\" = \"z\" }\n"
+           "tls.token = \"env:SPECIMEN_TOKEN\"\nretry.initial = \"10ms\"\n"
+        << "path = \"" << Lines() << "\"\nfile = \"" << tree_.path() << "/penstock.toml\"\n";
+    return out.str();
+  }
+  std::string Lines() const { return tree_.path() + "/lines"; }
+
+  int Penstock(const std::string& command) {
+    const std::string line =
+        "env -u PENSTOCK_PLUGIN_DIR SPECIMEN_TOKEN=s3cret " PENSTOCK_BINARY " " + command +
+        " --config " + tree_.path() + "/penstock.toml --plugin-dir " + tree_.path() + "/plugins >" +
+        tree_.path() + "/log 2>&1 </dev/null";
+    const int status = std::system(line.c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+  std::string Log() const { return Slurp(tree_.path() + "/log"); }
+
+  Tree tree_;
+};
+
+TEST_P(AbiTest, RunsFromTheFirstEventToTheLastAcknowledgement) {
+  ASSERT_EQ(Penstock("run --exit-when-done"), 0) << Log();
+  const std::string all = std::to_string(kEvents);
+  EXPECT_THAT(Log(), HasSubstr("received " + all + " = delivered " + all)) << Log();
+  std::multiset<std::string> expected, found;
+  for (int n = 0; n < kEvents; ++n) {
+    const std::string text = "event " + std::to_string(n);
+    const char* attempt = text.back() == '0' ? "2" : "1";
+    expected.insert(text + "|in/in/specimen|text/plain|32|" + attempt);
+  }
+  std::ifstream lines(Lines());
+  for (std::string line; std::getline(lines, line);) found.insert(line);
+  EXPECT_EQ(found, expected);
+}
+
+TEST_P(AbiTest, ItsCheckIsAsked) {
+  ASSERT_EQ(Penstock("check"), 0) << Log();
+  EXPECT_THAT(Log(), HasSubstr("emits " + std::to_string(kEvents) + " events"));
+}
+
+TEST_P(AbiTest, ItsTableIsShown) {
+  ASSERT_EQ(Penstock("plugins info specimen"), 0) << Log();
+  EXPECT_THAT(Log(), ::testing::AllOf(HasSubstr("tls.token"), HasSubstr("once an event is safe")));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Minors, AbiTest,
+    ::testing::Values(std::pair(ABI_FIXTURE, ABI_FIXTURE), std::pair(ABI_LATER, ABI_LATER),
+                      std::pair(ABI_FIXTURE, ABI_LATER), std::pair(ABI_LATER, ABI_FIXTURE)),
+    [](const auto& test) {
+      const auto name = [](const std::string& folder) {
+        return folder == ABI_FIXTURE ? "Source10" : "Source17";
+      };
+      return std::string(name(test.param.first)) +
+             (std::string(test.param.second) == ABI_FIXTURE ? "Sink10" : "Sink17");
+    });
+
+}  // namespace
+}  // namespace penstock::plugin
