@@ -29,7 +29,6 @@
 #define PENSTOCK_FAKES_HPP
 
 #include <dlfcn.h>
-#include <penstock/plugin.h>
 
 #include <algorithm>
 #include <cctype>
@@ -44,6 +43,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <penstock/plugin.hpp>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -59,9 +59,6 @@ namespace penstock::fakes {
 using List = std::vector<std::string>;
 using Map = std::vector<std::pair<std::string, std::string>>;
 
-inline std::string_view View(penstock_str s) { return {s.len == 0 ? "" : s.ptr, s.len}; }
-inline penstock_str Str(std::string_view s) { return {s.data(), s.size()}; }
-
 // Called with each thing that a plugin does against plugin.h, from any thread; standard error
 // unless a test replaces it before its first host. With GoogleTest:
 //   penstock::fakes::OnFault() = [](const std::string& what) { ADD_FAILURE() << what; };
@@ -72,7 +69,7 @@ inline std::function<void(const std::string&)>& OnFault() {
   return on_fault;
 }
 
-namespace internal {
+namespace detail {
 
 // The element of an array that a plugin of any minor filled.
 template <typename T>
@@ -89,7 +86,7 @@ struct WideMessage {
   uint64_t later[2];
 };
 
-}  // namespace internal
+}  // namespace detail
 
 // Opens a plugin for the life of the process; throws with dlerror's text. A test may also link the
 // plugin's sources in and use penstock_plugin_entry.
@@ -140,7 +137,7 @@ class FakeConfig {
       Put("max_in_flight.bytes", PENSTOCK_OPT_SIZE, Value(16 << 20), false);
     }
     for (size_t i = 0; i < plugin.n_options; ++i) {
-      const penstock_option option = internal::Read(plugin.options, plugin.option_stride, i);
+      const penstock_option option = detail::Read(plugin.options, plugin.option_stride, i);
       if (option.default_value != nullptr) {
         Put(option.name, option.type, Parse(option.type, option.default_value), false);
       } else {
@@ -370,6 +367,8 @@ class FakeHost {
   }
 
   int32_t log_level = PENSTOCK_LOG_DEBUG;
+  // How long the fakes wait for what a plugin owes them: receipts after stop, ready() after AGAIN.
+  Timeout patience = kTimeout;
 
  protected:
   // What only a source or only a sink may call is a failure here; the other one replaces it.
@@ -618,7 +617,7 @@ class FakeSinkHost : public FakeHost {
     if (destroyed_) Fault("calls complete after destroy");
     ++complete_calls_;
     for (size_t i = 0; i < n; ++i) {
-      const penstock_receipt r = internal::Read(receipts, receipt_stride_, i);
+      const penstock_receipt r = detail::Read(receipts, receipt_stride_, i);
       const auto found = pending_.find(r.token);
       if (found == pending_.end()) {
         Fault("gives a receipt for token " + std::to_string(r.token) +
@@ -645,7 +644,7 @@ class FakeSinkHost : public FakeHost {
 
   // Makes tokens pending before the plugin sees them: a receipt may come inside submit.
   std::vector<uint64_t> Take(std::vector<FakeMessage> messages,
-                             std::vector<internal::WideMessage>* out) {
+                             std::vector<detail::WideMessage>* out) {
     std::vector<uint64_t> tokens;
     std::lock_guard lock(mutex_);
     for (FakeMessage& m : messages) {
@@ -708,11 +707,11 @@ class FakeSink {
   // in *rest.
   std::vector<uint64_t> TrySubmit(std::vector<FakeMessage> messages, uint32_t lane = 0,
                                   uint32_t flags = 0, std::vector<FakeMessage>* rest = nullptr) {
-    std::vector<internal::WideMessage> abi;
+    std::vector<detail::WideMessage> abi;
     std::vector<uint64_t> tokens = host_.Take(std::move(messages), &abi);
     penstock_message_batch batch{};
     batch.struct_size = sizeof batch;
-    batch.stride = sizeof(internal::WideMessage);
+    batch.stride = sizeof(detail::WideMessage);
     batch.messages = abi.empty() ? nullptr : &abi[0].message;
     batch.count = abi.size();
     batch.lane = lane;
@@ -742,7 +741,7 @@ class FakeSink {
         all.push_back(token);
       if (!all.empty()) flags &= ~static_cast<uint32_t>(PENSTOCK_BATCH_RESUME);
       messages = std::move(rest);
-      if (!messages.empty() && !host_.WaitReady(ready + 1)) {
+      if (!messages.empty() && !host_.WaitReady(ready + 1, host_.patience)) {
         host_.Fault("submit answers AGAIN, and ready() never comes");
         break;
       }
@@ -768,7 +767,7 @@ class FakeSink {
   void Destroy() {
     if (instance_ == nullptr) return;
     Stop();
-    if (!host_.WaitSettled())
+    if (!host_.WaitSettled(host_.patience))
       host_.Fault(std::to_string(host_.pending()) + " messages have no receipt after stop");
     plugin_.destroy(instance_);
     instance_ = nullptr;
@@ -882,7 +881,7 @@ class FakeSourceHost : public FakeHost {
         blocked_ = false;
       }
       if (shutdown_) return PENSTOCK_STOPPED;
-      Take(internal::Read(batch->events, batch->stride, (*accepted)++));
+      Take(detail::Read(batch->events, batch->stride, (*accepted)++));
     }
     changed_.notify_all();
     return PENSTOCK_OK;
@@ -971,7 +970,7 @@ class FakeSource {
   std::chrono::milliseconds StopAndTime() {
     const auto start = std::chrono::steady_clock::now();
     Stop();
-    if (!WaitReturned()) host_.Fault("run() does not return after stop");
+    if (!WaitReturned(host_.patience)) host_.Fault("run() does not return after stop");
     return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() -
                                                                  start);
   }

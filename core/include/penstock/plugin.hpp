@@ -20,7 +20,9 @@
 //
 // A constructor, Start or Run that throws std::exception fails that call with the exception's text;
 // nothing thrown ever reaches the host. Link with penstock_add_plugin() (CMake), which exports
-// exactly the entry. Threads and life cycle are those of plugin.h.
+// exactly the entry. Threads and life cycle are those of plugin.h. A class may say more of itself,
+// as static constexpr members: uint32_t kCaps (PENSTOCK_CAP_*), and const char kVendor[],
+// kLicense[], kDocUrl[].
 #ifndef PENSTOCK_PLUGIN_HPP
 #define PENSTOCK_PLUGIN_HPP
 
@@ -363,6 +365,32 @@ struct Caps<T, std::void_t<decltype(T::kCaps)>> {
   static constexpr uint32_t value = T::kCaps;
 };
 
+// Of a plugin class's own: static constexpr const char kVendor[], kLicense[], kDocUrl[].
+template <typename T, typename = void>
+struct Vendor {
+  static constexpr const char* value = "";
+};
+template <typename T>
+struct Vendor<T, std::void_t<decltype(T::kVendor)>> {
+  static constexpr const char* value = T::kVendor;
+};
+template <typename T, typename = void>
+struct License {
+  static constexpr const char* value = "";
+};
+template <typename T>
+struct License<T, std::void_t<decltype(T::kLicense)>> {
+  static constexpr const char* value = T::kLicense;
+};
+template <typename T, typename = void>
+struct DocUrl {
+  static constexpr const char* value = "";
+};
+template <typename T>
+struct DocUrl<T, std::void_t<decltype(T::kDocUrl)>> {
+  static constexpr const char* value = T::kDocUrl;
+};
+
 // An option table may be empty: then the class has no kOptions.
 template <typename T, typename = void>
 struct Options {
@@ -432,7 +460,9 @@ constexpr penstock_plugin Describe(uint32_t kind, const char* id, const char* ve
   p.id = id;
   p.version = version;
   p.summary = summary;
-  p.vendor = p.license = p.doc_url = "";
+  p.vendor = Vendor<T>::value;
+  p.license = License<T>::value;
+  p.doc_url = DocUrl<T>::value;
   p.options = Options<T>::data;
   p.n_options = Options<T>::size;
   return p;

@@ -21,35 +21,17 @@ std::string Slurp(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-// Where the source and the sink come from.
-class AbiTest : public ::testing::TestWithParam<std::pair<const char*, const char*>> {
- protected:
-  void SetUp() override {
-#ifndef __x86_64__
-    for (const char* folder : {GetParam().first, GetParam().second})
-      if (std::string(folder) == ABI_FIXTURE)
-        GTEST_SKIP() << "the plugins of tests/fixtures/abi-1.0 are for x86-64";
-#endif
-    tree_.Dir("plugins");
-    const auto [source, sink] = GetParam();
-    tree_.Put("plugins/source-specimen.so", ReadBytes(source + std::string("/source-specimen.so")));
-    tree_.Put("plugins/sink-specimen.so", ReadBytes(sink + std::string("/sink-specimen.so")));
-    std::ofstream(tree_.path() + "/penstock.toml") << Config();
+// A directory with plugins and a configuration, and the gateway on it.
+class Site {
+ public:
+  Site() { tree_.Dir("plugins"); }
+  void Put(const std::string& folder, const std::string& file) {
+    tree_.Put("plugins/" + file, ReadBytes(folder + "/" + file));
   }
-
-  std::string Config() const {
-    std::ostringstream out;
-    out << "[gateway]\nadmin_socket = \"none\"\n\n[sources.in]\nplugin = \"specimen\"\ncount = "
-        << kEvents
-        << "\ntoken = \"env:SPECIMEN_TOKEN\"\n\n[sinks.out]\nplugin = \"specimen\"\nfrom = "
-           "[\"in\"]\nformat = \"raw\"\nnumber = 42\nratio = 2.5\nflag = true\nwait = \"3s\"\n"
-           "room = \"64KiB\"\nnames = [\"a\", \"bc\"]\nclient = { \"x.y\" = \"z\" }\n"
-           "tls.token = \"env:SPECIMEN_TOKEN\"\nretry.initial = \"10ms\"\n"
-        << "path = \"" << Lines() << "\"\nfile = \"" << tree_.path() << "/penstock.toml\"\n";
-    return out.str();
+  void Configure(const std::string& text) {
+    std::ofstream(tree_.path() + "/penstock.toml") << "[gateway]\nadmin_socket = \"none\"\n"
+                                                   << text;
   }
-  std::string Lines() const { return tree_.path() + "/lines"; }
-
   int Penstock(const std::string& command) {
     const std::string line =
         "env -u PENSTOCK_PLUGIN_DIR SPECIMEN_TOKEN=s3cret " PENSTOCK_BINARY " " + command +
@@ -59,8 +41,34 @@ class AbiTest : public ::testing::TestWithParam<std::pair<const char*, const cha
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
   std::string Log() const { return Slurp(tree_.path() + "/log"); }
+  const std::string& path() const { return tree_.path(); }
 
+ private:
   Tree tree_;
+};
+
+// Where the source and the sink come from.
+class AbiTest : public ::testing::TestWithParam<std::pair<const char*, const char*>>,
+                protected Site {
+ protected:
+  void SetUp() override {
+    const auto [source, sink] = GetParam();
+#ifndef __x86_64__
+    if (std::string(source) == ABI_FIXTURE || std::string(sink) == ABI_FIXTURE)
+      GTEST_SKIP() << "the plugins of tests/fixtures/abi-1.0 are for x86-64";
+#endif
+    Put(source, "source-specimen.so");
+    Put(sink, "sink-specimen.so");
+    std::ostringstream out;
+    out << "[sources.in]\nplugin = \"specimen\"\ncount = " << kEvents
+        << "\ntoken = \"env:SPECIMEN_TOKEN\"\n\n[sinks.out]\nplugin = \"specimen\"\nfrom = "
+           "[\"in\"]\nformat = \"raw\"\nnumber = 42\nratio = 2.5\nflag = true\nwait = \"3s\"\n"
+           "room = \"64KiB\"\nnames = [\"a\", \"bc\"]\nclient = { \"x.y\" = \"z\" }\n"
+           "tls.token = \"env:SPECIMEN_TOKEN\"\nretry.initial = \"10ms\"\n"
+        << "path = \"" << Lines() << "\"\nfile = \"" << path() << "/penstock.toml\"\n";
+    Configure(out.str());
+  }
+  std::string Lines() const { return path() + "/lines"; }
 };
 
 TEST_P(AbiTest, RunsFromTheFirstEventToTheLastAcknowledgement) {
@@ -99,6 +107,35 @@ INSTANTIATE_TEST_SUITE_P(
       return std::string(name(test.param.first)) +
              (std::string(test.param.second) == ABI_FIXTURE ? "Sink10" : "Sink17");
     });
+
+// What plugin.h does not allow is answered as it says, logged, and ends nothing.
+TEST(Misuse, IsLoggedAndAnswered) {
+  Site site;
+  site.Put(ABI_LATER, "source-misuse.so");
+  site.Put(ABI_LATER, "sink-misuse.so");
+  site.Configure(
+      "[sources.in]\nplugin = \"misuse\"\n\n[sinks.out]\nplugin = \"misuse\"\nfrom = "
+      "[\"in\"]\nretry.initial = \"10ms\"\n");
+  ASSERT_EQ(site.Penstock("run --exit-when-done"), 0) << site.Log();
+  for (const char* line :
+       {"source in: the plugin emits a batch whose struct_size or stride cannot be",
+        "sink out: the plugin calls emit, which is for sources",
+        "error source in: of a later minor", "source in: connecting: of a later minor",
+        "gave a receipt for a message that is not in flight", "not delivered yet, trying again",
+        "received 1 = delivered 1 + dead-lettered 0"})
+    EXPECT_THAT(site.Log(), HasSubstr(line));
+}
+
+TEST(Misuse, ACreateThatMakesNothingIsAnError) {
+  Site site;
+  site.Put(ABI_LATER, "source-misuse.so");
+  site.Put(ABI_LATER, "sink-misuse.so");
+  site.Configure(
+      "[sources.in]\nplugin = \"misuse\"\n\n[sinks.out]\nplugin = \"misuse\"\nfrom = "
+      "[\"in\"]\nempty = true\n");
+  EXPECT_EQ(site.Penstock("run --exit-when-done"), 1) << site.Log();
+  EXPECT_THAT(site.Log(), HasSubstr("sink out: the plugin's create made no instance"));
+}
 
 }  // namespace
 }  // namespace penstock::plugin
