@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# outsider.sh PREFIX [cpp|c|rust...]: what somebody outside this project does. Builds the examples
-# of docs/examples against the Penstock that is installed below PREFIX (as /usr), those in C++ from
-# its own templates; loads each plugin, and runs events through it. One line for each check.
+# outsider.sh PREFIX [hour|cpp|c|rust...]: what somebody outside this project does. Builds the
+# examples of docs/examples against the Penstock that is installed below PREFIX (as /usr), those in
+# C++ from its own templates; loads each plugin, and runs events through it. hour: the commands of
+# docs/plugins.md, as they stand there. One line for each check.
 set -euo pipefail
 
-prefix=$(cd "${1:?usage: outsider.sh PREFIX [cpp|c|rust...]}" && pwd)
+prefix=$(cd "${1:?usage: outsider.sh PREFIX [hour|cpp|c|rust...]}" && pwd)
 shift
-[ $# -gt 0 ] || set -- cpp c rust
+[ $# -gt 0 ] || set -- hour cpp c rust
 examples=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../docs/examples" && pwd)
 penstock=$prefix/bin/penstock
 work=$(mktemp -d)
@@ -143,6 +144,29 @@ test_rust() {
   check "penstock loads the source in Rust" loads countdown source-countdown.so
   check "penstock loads the sink in Rust" loads scribe sink-scribe.so
   check "events go through the plugins in Rust" moves_rust
+}
+
+# The shell blocks between the mark and the next heading.
+commands_of_the_hour() {
+  sed -n '/^<!-- tested: /,/^## /p' "$examples/../plugins.md" | sed -n '/^```sh$/,/^```$/p' |
+    grep -v '^```'
+}
+
+# A reader's system has the plugins, the CMake package and pkg-config's file in their places.
+follows_the_hour() {
+  commands_of_the_hour >"$work/hour.sh"
+  mkdir "$work/bin"
+  printf '#!/bin/sh\nexec %s "$@"\n' "$(command -v pkg-config) ${PKG_CONFIG#* }" \
+    >"$work/bin/pkg-config"
+  chmod +x "$work/bin/pkg-config"
+  (cd "$work" && PATH=$work/bin:$prefix/bin:$PATH CMAKE_PREFIX_PATH=$prefix \
+    PENSTOCK_PLUGIN_DIR=$(dirname "$(find "$prefix" -name sink-stdout.so | head -1)") \
+    bash -euxo pipefail hour.sh)
+}
+
+test_hour() {
+  check "the commands of docs/plugins.md work as they stand there" follows_the_hour
+  check "five events came out" same "$(grep -c '^{"specversion"' "$work/log")" 5
 }
 
 # 77, by which ctest knows a skip, when nothing else was asked for.
