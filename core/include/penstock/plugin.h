@@ -245,7 +245,7 @@ typedef struct penstock_config {
 
 enum { PENSTOCK_NOTICE = 0, PENSTOCK_WARNING = 1, PENSTOCK_ERROR = 2 };
 
-/* Where a plugin's check() says what it found; the host adds file, line and column. */
+/* Where check() says what it found, and only there; the host adds file, line and column. */
 typedef struct penstock_report {
   uint32_t struct_size;
   uint32_t reserved;
@@ -285,7 +285,7 @@ typedef struct penstock_host {
   void (*log)(const struct penstock_host*, int32_t level, penstock_str text,
               const penstock_kv* fields, size_t n) PENSTOCK_NOEXCEPT;
   /* A 64-bit cell that lives as long as the process: add to it with penstock_count(). NULL when
-   * there are too many. name: [a-z_]+, counters end in _total. [control] */
+   * there are too many, or name is not of [a-z_]. Counters end in _total. [control] */
   uint64_t* (*metric)(const struct penstock_host*, int32_t kind, const char* name,
                       const char* help)PENSTOCK_NOEXCEPT;
   /* Say what state the connection is in; text says why. One line is logged per change. A sink that

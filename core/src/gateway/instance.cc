@@ -100,8 +100,10 @@ Result<void> Instance::Create() {
                                   ": the plugin's create made no instance, and says that "
                                   "it did; its author must mend that");
   instance_ = nullptr;
+  // Trying again would mend neither.
+  const bool config = status == PENSTOCK_E_CONFIG || status == PENSTOCK_E_UNSUPPORTED;
   return Fail(
-      status == PENSTOCK_E_CONFIG ? Code::kConfig : Code::kFatal,
+      config ? Code::kConfig : Code::kFatal,
       component_ + ": " + (error.text[0] != '\0' ? error.text : "the plugin gave no reason"));
 }
 

@@ -33,10 +33,12 @@ class Site {
                                                    << text;
   }
   int Penstock(const std::string& command) {
-    const std::string line =
-        "env -u PENSTOCK_PLUGIN_DIR SPECIMEN_TOKEN=s3cret " PENSTOCK_BINARY " " + command +
-        " --config " + tree_.path() + "/penstock.toml --plugin-dir " + tree_.path() + "/plugins >" +
-        tree_.path() + "/log 2>&1 </dev/null";
+    const char* other = std::getenv("PENSTOCK_ABI_BINARY");  // see later_gateway.sh
+    const std::string binary = other != nullptr ? other : PENSTOCK_BINARY;
+    const std::string line = "env -u PENSTOCK_PLUGIN_DIR SPECIMEN_TOKEN=s3cret " + binary + " " +
+                             command + " --config " + tree_.path() +
+                             "/penstock.toml --plugin-dir " + tree_.path() + "/plugins >" +
+                             tree_.path() + "/log 2>&1 </dev/null";
     const int status = std::system(line.c_str());
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
