@@ -284,8 +284,8 @@ typedef struct penstock_host {
   /* Log a line. Newlines become spaces. [any] */
   void (*log)(const struct penstock_host*, int32_t level, penstock_str text,
               const penstock_kv* fields, size_t n) PENSTOCK_NOEXCEPT;
-  /* A 64-bit cell that lives as long as the process: add to it with penstock_count(). NULL when
-   * there are too many, or name is not of [a-z_]. Counters end in _total. [control] */
+  /* A cell for penstock_count() that lives as long as the process; seen as penstock_plugin_ID_NAME.
+   * NULL when there are too many, or name is not of [a-z_]. Counters end in _total. [control] */
   uint64_t* (*metric)(const struct penstock_host*, int32_t kind, const char* name,
                       const char* help)PENSTOCK_NOEXCEPT;
   /* Say what state the connection is in; text says why. One line is logged per change. A sink that

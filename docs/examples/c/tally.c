@@ -17,7 +17,7 @@ static penstock_status create(const penstock_host* host, const penstock_config* 
     return PENSTOCK_E_FAILED;
   }
   self->host = host;
-  self->bytes = host->metric(host, PENSTOCK_METRIC_COUNTER, "tally_bytes_total", "Bytes counted.");
+  self->bytes = host->metric(host, PENSTOCK_METRIC_COUNTER, "bytes_total", "Bytes counted.");
   *out = self;
   return PENSTOCK_OK;
 }

@@ -24,7 +24,7 @@ class Journal : public penstock::Sink {
   Journal(const penstock::Host& h, const penstock::Config& config)
       : Sink(h),
         path_(config.Str("path")),
-        written_(h.Counter("journal_bytes_total", "Payload bytes written.")) {}
+        written_(h.Counter("bytes_total", "Payload bytes written.")) {}
 
   // After Stop, and when nobody calls any more.
   ~Journal() override {

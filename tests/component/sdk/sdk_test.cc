@@ -105,7 +105,7 @@ TEST_F(SdkTest, ACSinkRuns) {
   const uint64_t token = sink.Submit({"defg"});
   sink.Destroy();
   EXPECT_EQ(host.receipt(token).outcome, PENSTOCK_DELIVERED);
-  EXPECT_EQ(host.metric("tally_bytes_total"), 7u);
+  EXPECT_EQ(host.metric("bytes_total"), 7u);
 }
 
 TEST_F(SdkTest, ThePluginsExportExactlyTheEntry) {
