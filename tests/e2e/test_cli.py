@@ -213,7 +213,7 @@ def test_strangers_plugins(tmp_path):
     """A source and a sink, each one file under 60 lines, compiled by hand and dropped in."""
     drop = tmp_path / "dropped"
     drop.mkdir(mode=0o755)
-    heartbeat = ROOT / "tests" / "component" / "sdk" / "example" / "heartbeat.cc"
+    heartbeat = ROOT / "docs" / "examples" / "source" / "heartbeat.cc"
     append = ROOT / "tests" / "e2e" / "plugins" / "append_sink.cc"
     for source, name in ((heartbeat, "source-heartbeat"), (append, "sink-append")):
         assert source.read_text().count("\n") < 60
