@@ -70,10 +70,9 @@ constexpr char kFooter[] =
     "  78  the configuration is wrong, or the store on disk is damaged\n";
 
 constexpr char kRunFooter[] =
-    "Runs until SIGTERM or SIGINT; SIGHUP is penstock reload. It then stops the sources, delivers "
-    "what is queued for at\n"
-    "most gateway.shutdown_timeout, and logs the closing ledger. The log goes to standard\n"
-    "error; under systemd, to the journal.\n"
+    "Runs until SIGTERM or SIGINT; SIGHUP is penstock reload. At the end it stops the sources,\n"
+    "delivers what is queued for at most gateway.shutdown_timeout, and logs the closing\n"
+    "ledger. The log goes to standard error; under systemd, to the journal.\n"
     "\nExit codes: 0; 1 a failure, or events lost at shutdown; 2 wrong usage; 78 wrong\n"
     "configuration.\n";
 constexpr char kCheckFooter[] =
