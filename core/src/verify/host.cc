@@ -42,6 +42,18 @@ Host::Host(Trial* trial) : trial_(trial) {
     Of(host)->Enter("stopping");
     return Of(host)->stopping_ ? 1 : 0;
   };
+  table_.emit = [](const penstock_host* host, const penstock_event_batch*, size_t* accepted,
+                   int64_t) noexcept -> penstock_status {
+    if (Of(host)->Enter("emit"))
+      Of(host)->trial_->Fault("host-calls", "calls host->emit(), which is for a source in run()");
+    *accepted = 0;
+    return PENSTOCK_STOPPED;
+  };
+  table_.complete = [](const penstock_host* host, const penstock_receipt*, size_t) noexcept {
+    if (Of(host)->Enter("complete"))
+      Of(host)->trial_->Fault("host-calls", "gives a receipt, though it was given no message");
+  };
+  table_.ready = [](const penstock_host* host) noexcept { Of(host)->Enter("ready"); };
   table_.extension = [](const penstock_host* host, const char*) noexcept -> const void* {
     Of(host)->Enter("extension");
     return nullptr;

@@ -18,7 +18,7 @@ constexpr size_t kSizes[] = {2, 100, 1000, 64 * 1024};
 constexpr size_t kGrowth =
     64;  // by which the messages of some batches are longer, as of a later host
 constexpr uint64_t kFirstToken = 1000;
-constexpr milliseconds kPause{50}, kSettles{1'000};
+constexpr milliseconds kPause{20}, kSettles{500};
 
 constexpr Callee kSubmit{"submit()", kSoon,
                          "it must not wait for its peer; keep what there is room for and answer "
@@ -99,9 +99,6 @@ class SinkHost final : public Host {
  public:
   explicit SinkHost(Trial* trial, const penstock_plugin* plugin) : Host(trial), plugin_(plugin) {
     table().complete = Complete;
-    table().ready = [](const penstock_host* host) noexcept {
-      static_cast<SinkHost*>(Of(host))->Enter("ready");
-    };
   }
 
   // Hands the sink one batch more.

@@ -177,6 +177,21 @@ class Verifier {
           info.kind == 0 || !report_.note || info.kind == static_cast<uint32_t>(report_.note->kind);
       if (info.stage == stage && fits) report_.checks.push_back(Judge(info, heard, end, obstacle));
     }
+    KeepOthers(stage, heard);
+  }
+
+  // Faults that showed in this stage, of checks that belong to others.
+  void KeepOthers(Stage stage, const Heard& heard) {
+    for (const auto& [name, check] : heard.said) {
+      const auto info = std::ranges::find(AllChecks(), name, &CheckInfo::name);
+      if (check.verdict != Verdict::kFail || info->stage == stage) continue;
+      const auto judged = std::ranges::find(report_.checks, name, &Check::name);
+      if (judged == report_.checks.end()) {
+        early_.emplace(name, check);
+      } else if (judged->verdict != Verdict::kFail) {
+        *judged = check;
+      }
+    }
   }
 
   // Empty: it said all that it had to say.
@@ -208,8 +223,9 @@ class Verifier {
     return end;
   }
 
-  static Check Judge(const CheckInfo& info, const Heard& heard, const std::string& end,
-                     const std::string& obstacle) {
+  Check Judge(const CheckInfo& info, const Heard& heard, const std::string& end,
+              const std::string& obstacle) const {
+    if (const auto early = early_.find(info.name); early != early_.end()) return early->second;
     if (const auto said = heard.said.find(info.name); said != heard.said.end()) return said->second;
     if (heard.done) return {info.name, Verdict::kPass, ""};
     if (!end.empty() && heard.current == info.name) return {info.name, Verdict::kFail, end};
@@ -223,6 +239,7 @@ class Verifier {
   const Scratch scratch_;
   const ClosedPort port_;
   Report report_;
+  std::map<std::string, Check> early_;
 };
 
 }  // namespace

@@ -48,6 +48,7 @@ class BadSink : public penstock::Sink {
 
   void Start() override {
     started_ = true;
+    if (Bad("early-receipt")) Complete(1, PENSTOCK_DELIVERED);
     if (Bad("start-fails")) throw std::runtime_error("nobody answers");
     if (Bad("start-leak")) std::thread(WaitForEver).detach();
     if (Bad("start-slow")) sleep(6);
