@@ -111,7 +111,6 @@ void Host::ReportState(const penstock_host* host, int32_t state, penstock_str te
   Host* self = Of(host);
   self->Enter("report_state");
   self->Sound(text, "the text of a state");
-  self->state_ = state;
   if (state >= PENSTOCK_STATE_CONNECTING && state <= PENSTOCK_STATE_FAILED) return;
   self->trial_->Fault("host-calls", "reports the state " + std::to_string(state) +
                                         ", which there is not; use PENSTOCK_STATE_*");

@@ -20,7 +20,6 @@ class Host {
   void SetStopping() { stopping_ = true; }
   // destroy() has returned: every call is a fault now.
   void SetGone() { gone_ = true; }
-  int32_t state() const { return state_; }  // as last reported; 0: never
 
  protected:
   static Host* Of(const penstock_host* host) { return static_cast<Host*>(host->ctx); }
@@ -45,7 +44,6 @@ class Host {
   const int32_t log_level_ = PENSTOCK_LOG_DEBUG;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> gone_{false};
-  std::atomic<int32_t> state_{0};
 };
 
 // One instance, and the calls of its life. A create or start that fails breaks the trial.

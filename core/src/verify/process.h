@@ -2,8 +2,7 @@
 // folder.
 #pragma once
 
-#include <array>
-#include <csignal>
+#include <cstddef>
 #include <map>
 #include <string>
 

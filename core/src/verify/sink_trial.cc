@@ -2,10 +2,10 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <array>
-#include <condition_variable>
 #include <cstring>
 #include <memory>
+#include <mutex>
+#include <new>
 
 #include "verify/host.h"
 #include "verify/values.h"

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
@@ -42,6 +43,7 @@ class SourceHost final : public Host {
   size_t emitted() const { return emitted_; }
   bool full() const { return full_; }
   bool partial() const { return partial_; }
+  bool refused() const { return refused_; }  // answered STOPPED
   // Nothing is taken any more; who waits for room is told so.
   void Close();
   // Gives accepted events back from the oldest on, until so many are left.
@@ -62,7 +64,7 @@ class SourceHost final : public Host {
   const size_t room_;
   std::atomic<bool> emitting_{false};
   std::atomic<size_t> emitted_{0};
-  std::atomic<bool> full_{false}, partial_{false};
+  std::atomic<bool> full_{false}, partial_{false}, refused_{false};
   size_t tries_ = 0;              // emits that do not wait for ever; of the data thread
   std::optional<uint64_t> rest_;  // the first event that was not taken; likewise
   std::set<std::string> ids_;     // likewise
@@ -127,7 +129,10 @@ penstock_status SourceHost::Take(const penstock_event_batch& batch, size_t* acce
   }
   emitted_ += *accepted;
   if (*accepted == batch.count) return PENSTOCK_OK;
-  if (closed_) return PENSTOCK_STOPPED;
+  if (closed_) {
+    refused_ = true;
+    return PENSTOCK_STOPPED;
+  }
   partial_ = true;
   rest_ = Digest(*penstock_event_at(&batch, *accepted));
   return PENSTOCK_AGAIN;
@@ -285,8 +290,9 @@ void TryFullQueue(const Subject& subject, const config::Options& options) {
   Await(kFirstEvent, [&] { return runner.host().full() || runner.ended(); });
   if (!runner.host().full())
     subject.trial.Say("run-full", Verdict::kSkip, "it did not emit enough to fill a queue");
-  runner.instance().Stop();
   runner.host().Close();
+  Await(kMoreEvents, [&] { return runner.host().refused() || runner.ended(); });
+  runner.instance().Stop();
   runner.Join("run() had not returned " + kSeconds +
               " after emit answered STOPPED; return from run() then");
   runner.Destroy();

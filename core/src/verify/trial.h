@@ -4,9 +4,11 @@
 
 #include <chrono>
 #include <exception>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
+#include <type_traits>
 
 #include "config/config.h"
 #include "verify/verify.h"

@@ -3,9 +3,11 @@
 // a verdict.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "plugin/elf.h"
