@@ -16,6 +16,7 @@
 #include "cli/plugin_commands.h"
 #include "cli/queue_commands.h"
 #include "cli/status_command.h"
+#include "cli/verify_command.h"
 #include "config/config.h"
 #include "gateway/gateway.h"
 #include "gateway/store_check.h"
@@ -34,7 +35,7 @@ struct Group {
   std::vector<std::string_view> commands;
 };
 const std::array<Group, 3> kGroups = {
-    {{"plugins", {"list", "info"}},
+    {{"plugins", {"list", "info", "verify"}},
      {"deadletters", {"list", "show", "replay", "drop"}},
      {"queue", {"list", "info", "cat", "export", "verify", "repair", "forget"}}}};
 
@@ -138,6 +139,7 @@ struct Parser {
       *version;
   std::optional<DeadLettersCommands> deadletters_commands;
   std::optional<QueueCommands> queue_commands;
+  std::optional<VerifyCommand> verify_command;
   CLI::Option *status_config, *reload_config, *drain_config;
 };
 
@@ -232,6 +234,7 @@ std::unique_ptr<Parser> MakeParser(Arguments* arguments) {
   AddConfigOptions(parser->info, arguments);
   parser->info->add_flag("--json", arguments->json, "For programs");
   parser->info->footer(kInfoFooter);
+  parser->verify_command.emplace(parser->plugins);
 
   parser->version = app.add_subcommand("version", "Show the version");
   return parser;
@@ -321,6 +324,7 @@ int Dispatch(Parser& parser, const Arguments& arguments, std::ostream& out, std:
   }
   if (parser.deadletters->parsed()) return parser.deadletters_commands->Run(out, err);
   if (parser.queue->parsed()) return parser.queue_commands->Run(out, err);
+  if (parser.verify_command->parsed()) return parser.verify_command->Run(out, err);
   const auto directories = PluginDirectories(arguments.plugin_dirs, arguments.config_file, err);
   if (parser.list->parsed()) return ListPlugins(directories, arguments.json, out);
   return DescribePlugin(directories, arguments.plugin_name, arguments.json, out, err);
@@ -344,6 +348,8 @@ int Main(const std::vector<std::string>& words, const std::string& plugin_dir_va
   }
   if (!words.empty() && words[0] == gateway::kStoreChild)
     return gateway::StoreChildMain({words.begin() + 1, words.end()});
+  if (!words.empty() && words[0] == verify::kChild)
+    verify::ChildMain({words.begin() + 1, words.end()});
   if (const std::string wrong = CommandError(words); !wrong.empty())
     return UsageError(wrong, CommandOf(words), err);
   Arguments arguments;

@@ -92,7 +92,7 @@ std::optional<std::string> NewestSetAside(const std::string& state_dir) {
 Result<store::Report> RunChild(const std::vector<std::string>& arguments) {
   std::vector<std::string> words = {kStoreChild};
   words.insert(words.end(), arguments.begin(), arguments.end());
-  store::ChildLimits limits;
+  store::CheckLimits limits;
   const auto tell = [&limits] {
     NotifyBusy("checking the store", limits.no_progress + std::chrono::milliseconds(kSlack));
   };

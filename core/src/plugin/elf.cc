@@ -33,6 +33,7 @@ constexpr size_t kMaxProgramHeaders = 256;
 constexpr uint64_t kMaxNoteSegment = 1 << 20;
 constexpr size_t kMaxDynamicEntries = 4096;
 constexpr size_t kMaxStringLength = 4096;
+constexpr uint64_t kMaxSymbols = 65536;
 
 constexpr char kNoteOwner[] = "Penstock";
 constexpr uint32_t kNoteType = 1;
@@ -89,6 +90,7 @@ class Reader {
     // The note comes before the dynamic section, so that a listing can name what it refuses.
     if (ReadHeader() && ReadProgramHeaders() && CheckExtent() && ReadNotes() && CheckSegments() &&
         ReadDynamic()) {
+      ReadExports();
       facts_.refusal = AbiRefusal(facts_.note->abi_major, facts_.note->abi_minor);
     }
     return std::move(facts_);
@@ -122,6 +124,7 @@ class Reader {
   bool TakeNote(uint64_t desc, uint32_t size);
   bool ReadDynamic();
   bool TakeDynamic(const Elf64_Phdr& segment);
+  void ReadExports();
   bool OffsetOf(uint64_t address, uint64_t* offset) const;
   bool DynamicString(uint64_t index, std::string* out) const;
   bool NoteText(uint64_t offset, size_t size, std::string* out) const;
@@ -403,7 +406,32 @@ bool Reader::TakeDynamic(const Elf64_Phdr& segment) {
                   "RUNPATH or without one");
   }
   facts_.run_path = SplitPath(path);
+  facts_.nodelete = (flags_1 & DF_1_NODELETE) != 0;
   return true;
+}
+
+// By the section of symbols, since no entry of the dynamic section says how many there are. The
+// loader needs none of it, so nothing here is a reason to refuse a file.
+void Reader::ReadExports() {
+  if (header_.e_shoff == 0 || header_.e_shentsize != sizeof(Elf64_Shdr)) return;
+  Elf64_Shdr section{};
+  uint64_t index = 0;
+  while (index < header_.e_shnum && section.sh_type != SHT_DYNSYM) {
+    if (!Get(header_.e_shoff + index++ * sizeof section, &section)) return;
+  }
+  const uint64_t count = section.sh_size / sizeof(Elf64_Sym);
+  if (section.sh_type != SHT_DYNSYM || count > kMaxSymbols) return;
+  std::vector<std::string> names;
+  for (uint64_t i = 0; i < count; ++i) {
+    Elf64_Sym symbol;
+    if (!Get(section.sh_offset + i * sizeof symbol, &symbol)) return;
+    const bool open = ELF64_ST_BIND(symbol.st_info) != STB_LOCAL &&
+                      (ELF64_ST_VISIBILITY(symbol.st_other) == STV_DEFAULT ||
+                       ELF64_ST_VISIBILITY(symbol.st_other) == STV_PROTECTED);
+    if (!open || symbol.st_shndx == SHN_UNDEF || symbol.st_shndx == SHN_ABS) continue;
+    if (!DynamicString(symbol.st_name, &names.emplace_back())) return;
+  }
+  facts_.exports = std::move(names);
 }
 
 bool Reader::OffsetOf(uint64_t address, uint64_t* offset) const {

@@ -27,6 +27,9 @@ struct ElfFacts {
   std::optional<Note> note;           // may be there beside a refusal
   std::vector<std::string> needed;    // DT_NEEDED, in order
   std::vector<std::string> run_path;  // directories of DT_RUNPATH, or else of DT_RPATH
+  bool nodelete = false;              // DF_1_NODELETE
+  // The names that other libraries can bind to; nothing when the file does not say them all.
+  std::optional<std::vector<std::string>> exports;
 };
 
 // Judges a whole file. Never fails otherwise than by a refusal: a sentence without the path that

@@ -1,5 +1,8 @@
 #include "plugin/entry.h"
 
+#include <dlfcn.h>
+#include <link.h>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -140,6 +143,17 @@ Result<void> TakeTable(const penstock_plugin* raw, size_t symbol_size, penstock_
   return {};
 }
 
+constexpr char kEntrySymbol[] = "penstock_plugin_entry";
+
+size_t SymbolSize(const void* symbol) {
+  Dl_info info{};
+  const ElfW(Sym)* entry = nullptr;
+  if (dladdr1(symbol, &info, reinterpret_cast<void**>(const_cast<ElfW(Sym)**>(&entry)),
+              RTLD_DL_SYMENT) == 0)
+    return 0;
+  return entry != nullptr ? entry->st_size : 0;
+}
+
 }  // namespace
 
 Result<void> CheckEntry(const penstock_plugin* raw, size_t symbol_size, const Note& note,
@@ -155,6 +169,16 @@ Result<void> CheckEntry(const penstock_plugin* raw, size_t symbol_size, const No
   if (auto good = CheckCallbacks(table); !good) return good;
   if (auto good = TakeOptions(out); !good) return good;
   return CheckOptions(out);
+}
+
+Result<void> FindEntry(const boost::dll::shared_library& library, const Note& note, Entry* out) {
+  if (!library.has(kEntrySymbol)) {
+    return Fail(Code::kConfig,
+                "does not export the symbol penstock_plugin_entry; define it, and link with the "
+                "SDK's version script");
+  }
+  const auto* raw = &library.get<const penstock_plugin>(kEntrySymbol);
+  return CheckEntry(raw, SymbolSize(raw), note, out);
 }
 
 }  // namespace penstock::plugin

@@ -1,6 +1,7 @@
 // Checks the table that a loaded plugin exports before anybody calls through it.
 #pragma once
 
+#include <boost/dll/shared_library.hpp>
 #include <string>
 #include <vector>
 
@@ -22,5 +23,8 @@ struct Entry {
 // sentence without the path.
 Result<void> CheckEntry(const penstock_plugin* raw, size_t symbol_size, const Note& note,
                         Entry* out);
+
+// The same for what a loaded library exports.
+Result<void> FindEntry(const boost::dll::shared_library& library, const Note& note, Entry* out);
 
 }  // namespace penstock::plugin

@@ -1,6 +1,3 @@
-#include <dlfcn.h>
-#include <link.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <map>
@@ -9,6 +6,7 @@
 
 #include "plugin/elf.h"
 #include "plugin/entry.h"
+#include "plugin/file_name.h"
 #include "plugin/image.h"
 #include "plugin/libraries.h"
 #include "plugin/plugin.h"
@@ -19,7 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kEntrySymbol[] = "penstock_plugin_entry";
 constexpr size_t kNearDistance = 3;
 constexpr size_t kMaxDirectoryEntries = 10'000;
 
@@ -44,29 +41,6 @@ struct Resident {
   Result<std::shared_ptr<Plugin>> outcome;  // what loading it again would give
 };
 
-// What a file's name says: "sink-null.so" is {kSink, "null"}. The id may be none that a note can
-// have.
-struct FileName {
-  Kind kind;
-  std::string id;
-};
-
-std::optional<FileName> ParseFileName(std::string_view name) {
-  constexpr std::string_view kSuffix = ".so";
-  if (!name.ends_with(kSuffix)) return std::nullopt;
-  name.remove_suffix(kSuffix.size());
-  for (const Kind kind : {Kind::kSource, Kind::kSink}) {
-    const std::string prefix = std::string(KindName(kind)) + "-";
-    if (name.starts_with(prefix) && name.size() > prefix.size())
-      return FileName{kind, std::string(name.substr(prefix.size()))};
-  }
-  return std::nullopt;
-}
-
-std::string PluginFile(Kind kind, std::string_view id) {
-  return std::string(KindName(kind)) + "-" + std::string(id) + ".so";
-}
-
 size_t EditDistance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
@@ -79,22 +53,6 @@ size_t EditDistance(std::string_view a, std::string_view b) {
     }
   }
   return row.back();
-}
-
-std::string NameRefusal(const FileName& name, const Note& note) {
-  if (note.kind == name.kind && note.id == name.id) return "";
-  return "says in its note that it is the " + std::string(KindName(note.kind)) + " " + note.id +
-         ", but its file name says " + std::string(KindName(name.kind)) + " " + Printable(name.id) +
-         "; rename it to " + PluginFile(note.kind, note.id);
-}
-
-size_t SymbolSize(const void* symbol) {
-  Dl_info info{};
-  const ElfW(Sym)* entry = nullptr;
-  if (dladdr1(symbol, &info, reinterpret_cast<void**>(const_cast<ElfW(Sym)**>(&entry)),
-              RTLD_DL_SYMENT) == 0)
-    return 0;
-  return entry != nullptr ? entry->st_size : 0;
 }
 
 // "penstock:nats-jetstream 1.2.0 plugins/sink-nats-jetstream.so"
@@ -110,8 +68,6 @@ Error InFile(const std::string& path, Error error) {
 }
 
 }  // namespace
-
-std::string_view KindName(Kind kind) { return kind == Kind::kSource ? "source" : "sink"; }
 
 struct Registry::Impl {
   std::vector<Directory> directories;
@@ -268,15 +224,7 @@ Result<std::shared_ptr<Plugin>> Registry::Impl::Instate(FileCopy copy, const Elf
   auto library = LoadCopy(copy.bytes, CopyName(*facts.note, path), path);
   if (!library) return tl::unexpected(std::move(library.error()));
   auto plugin = std::make_shared<LoadedPlugin>(path);
-  Result<void> good;
-  if (!library->library.has(kEntrySymbol)) {
-    good = Fail(Code::kConfig,
-                "does not export the symbol penstock_plugin_entry; define it, and link with the "
-                "SDK's version script");
-  } else {
-    const auto* raw = &library->library.get<const penstock_plugin>(kEntrySymbol);
-    good = CheckEntry(raw, SymbolSize(raw), *facts.note, plugin->mutable_entry());
-  }
+  auto good = FindEntry(library->library, *facts.note, plugin->mutable_entry());
   Result<std::shared_ptr<Plugin>> outcome = plugin;
   if (!good) outcome = tl::unexpected(std::move(good.error()));
   residents.push_back(

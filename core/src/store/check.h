@@ -32,7 +32,7 @@ Result<Report> Verify(const std::string& directory, Depth depth,
 int CheckMain(const std::string& directory, Depth depth);
 int RepairMain(const std::string& directory, const std::string& out_directory);
 
-struct ChildLimits {
+struct CheckLimits {
   std::chrono::milliseconds no_progress{std::chrono::minutes(2)};
   size_t max_output = 16 << 20;
   std::function<void()> alive{};  // called whenever the child says that it goes on
@@ -43,6 +43,6 @@ struct ChildLimits {
 // when memory runs out) is the error kRetry. Blocks; the child is gone when it returns.
 Result<Report> CheckInChild(const std::string& executable,
                             const std::vector<std::string>& arguments,
-                            const ChildLimits& limits = {});
+                            const CheckLimits& limits = {});
 
 }  // namespace penstock::store

@@ -91,6 +91,7 @@ TEST_F(CliTest, EveryCommandHasHelp) {
                               "plugins",
                               "plugins list",
                               "plugins info",
+                              "plugins verify",
                               "version"}) {
     const Outcome help = Run(std::string(command) + " --help");
     EXPECT_EQ(help.code, 0) << command;
@@ -100,7 +101,8 @@ TEST_F(CliTest, EveryCommandHasHelp) {
 }
 
 TEST_F(CliTest, HelpLinesFitATerminal) {
-  for (const char* command : {"", "run", "check", "status", "plugins list", "plugins info"}) {
+  for (const char* command :
+       {"", "run", "check", "status", "plugins list", "plugins info", "plugins verify"}) {
     std::istringstream lines(Run(std::string(command) + " --help").out);
     for (std::string line; std::getline(lines, line);) {
       EXPECT_LE(line.size(), 100u) << line;
@@ -124,7 +126,7 @@ TEST_F(CliTest, WrongUsageIsExitCode2WithAHint) {
       {"", "no command given", "Try: penstock --help"},
       {"chekc", "unknown command \"chekc\"; did you mean \"check\"?", "Try: penstock --help"},
       {"frobnicate", "unknown command \"frobnicate\"\n", "Try: penstock --help"},
-      {"plugins", "plugins needs one of: list, info", "Try: penstock plugins --help"},
+      {"plugins", "plugins needs one of: list, info, verify", "Try: penstock plugins --help"},
       {"plugins lits", "did you mean \"list\"?", "Try: penstock plugins --help"},
       {"plugins info", "NAME", "Try: penstock plugins info --help"},
       {"run --frob", "--frob", "Try: penstock run --help"},

@@ -132,8 +132,8 @@ INSTANTIATE_TEST_SUITE_P(
              "p.toml:7:1: error: unknown key \"shutdown_timout\" in [gateway]; did you mean "
              "\"shutdown_timeout\"?\n"
              "p.toml:8:1: error: unknown key \"foo\" in [gateway]; known are name, plugin_dirs, "
-             "shutdown_timeout, drain_timeout, memory_limit, state_dir, commit, admin_socket, admin_listen and "
-             "log\n"},
+             "shutdown_timeout, drain_timeout, memory_limit, state_dir, commit, admin_socket, "
+             "admin_listen and log\n"},
         Case{"WrongTypes",
              kBoth + "[gateway]\nname = 1\nplugin_dirs = 2\nshutdown_timeout = 30\n"
                      "memory_limit = 1.5\nlog = \"debug\"\nadmin_socket = true\n",

@@ -44,6 +44,35 @@ TEST(Elf, ListsTheLibrariesThatItNeeds) {
   EXPECT_THAT(served.run_path[0], ::testing::EndsWith("/library_1"));
 }
 
+TEST(Elf, ListsWhatItExports) {
+  using ::testing::ElementsAre;
+  using ::testing::Optional;
+  EXPECT_THAT(ReadElf(Toy("good")).exports, Optional(ElementsAre("penstock_plugin_entry")));
+  EXPECT_THAT(ReadElf(Toy("no_entry")).exports, Optional(::testing::IsEmpty()));
+  Bytes stripped = Toy("good");
+  Header(stripped).e_shoff = Header(stripped).e_shnum = 0;
+  EXPECT_EQ(ReadElf(stripped).refusal, "");
+  EXPECT_EQ(ReadElf(stripped).exports, std::nullopt);
+}
+
+TEST(Elf, ExportsBehindTheFileAreNoneAndNoReasonToRefuse) {
+  Bytes bytes = Toy("good");
+  const Elf64_Ehdr header = Header(bytes);
+  for (size_t i = 0; i < header.e_shnum; ++i) {
+    auto& section = At<Elf64_Shdr>(bytes, header.e_shoff + i * sizeof(Elf64_Shdr));
+    if (section.sh_type == SHT_DYNSYM) section.sh_offset = bytes.size() - 8;
+  }
+  EXPECT_EQ(ReadElf(bytes).refusal, "");
+  EXPECT_EQ(ReadElf(bytes).exports, std::nullopt);
+}
+
+TEST(Elf, SaysWhetherItMayBeUnloaded) {
+  Bytes bytes = Toy("good");
+  EXPECT_FALSE(ReadElf(bytes).nodelete);
+  Dynamic(bytes, DT_FLAGS_1).d_un.d_val |= DF_1_NODELETE;
+  EXPECT_TRUE(ReadElf(bytes).nodelete);
+}
+
 TEST(Elf, RefusesATextFile) {
   const std::string text = "#!/bin/sh\necho plugin\n";
   EXPECT_THAT(Refusal(Bytes(text.begin(), text.end())), StartsWith("is a text file"));

@@ -642,7 +642,7 @@ TEST_F(StoreCheck, ChildReportsWhatItFound) {
 }
 
 TEST_F(StoreCheck, AChildThatDiesOrHangsIsAFinding) {
-  ChildLimits limits;
+  CheckLimits limits;
   EXPECT_THAT(Text(*CheckInChild(CHECK_CHILD, {"abort"})), HasSubstr("ended by a signal: Aborted"));
   limits.no_progress = std::chrono::milliseconds(50);
   for (const char* how : {"silent", "silent-closed"}) {
