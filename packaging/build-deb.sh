@@ -46,7 +46,7 @@ run_inside() {
   done
   local rc=0
   env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/build LANG=C.UTF-8 CCACHE_DIR=/ccache \
-    CCACHE_BASEDIR=/build CCACHE_NOHASHDIR=1 chroot "$copy/root" "$@" || rc=$?
+    chroot "$copy/root" "$@" || rc=$?
   umount -R "$copy/root"
   umount "$copy"
   rmdir "$copy"
@@ -85,7 +85,6 @@ build_and_judge() {
   rm -rf "$work"
   export_tree "$tree"
   echo "== building penstock $version for Debian $release"
-  export CCACHE_BASEDIR=$tree
   package "$tree" "$work/build.log"
   check_hardening "$work/build.log"
   echo "== lintian"
@@ -138,8 +137,11 @@ if [ "${version%%[-~+]*}" != "$declared" ]; then
 fi
 if command -v ccache >/dev/null; then
   CCACHE_DIR=$(ccache --get-config cache_dir)
-  export CCACHE_DIR CCACHE_NOHASHDIR=1
+  export CCACHE_DIR
 fi
+# With these the cache hands paths to the compiler that differ from those of a build without it,
+# and the debug information, and so the build id, would depend on whether there is a cache.
+unset CCACHE_BASEDIR CCACHE_NOHASHDIR
 base=
 if [ "$(host_release)" != "$release" ]; then
   [ "$(id -u)" = 0 ] || { echo "building for $release needs root, for its mounts" >&2; exit 1; }
