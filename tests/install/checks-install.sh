@@ -79,6 +79,31 @@ trigger_reloads() {
   same "$(property MainPID)" "$pid" && [ "$(journal_has -c '^Reloaded ')" -gt "$before" ]
 }
 
+# strangers_package ABI: a package of somebody else's with a plugin in it.
+strangers_package() {
+  local directory=/tmp/acme-$1 plugins
+  plugins=$(echo /usr/lib/*/penstock/plugins)
+  mkdir -p "$directory/DEBIAN" "$directory$plugins"
+  cp /out/plugins/sink-append.so "$directory$plugins/"
+  printf '%s\n' 'Package: acme-append' 'Version: 1' 'Maintainer: Acme <acme@example.org>' \
+    "Architecture: $(dpkg --print-architecture)" "Depends: $1" 'Description: a plugin' \
+    >"$directory/DEBIAN/control"
+  dpkg-deb --root-owner-group -b "$directory" "$directory.deb"
+}
+
+takes_strangers_package() {
+  local abi rc=1
+  abi=$(dpkg-query -W -f '${Provides}' penstock)
+  strangers_package "$abi" && strangers_package penstock-plugin-abi-99 || return 1
+  if apt_install /tmp/acme-penstock-plugin-abi-99.deb; then
+    echo "it was not refused"
+  elif apt_install "/tmp/acme-$abi.deb" && penstock plugins list | grep -w append; then
+    apt-get -qq purge -y acme-append && is_active && rc=0
+  fi
+  rm -rf /tmp/acme-*
+  return $rc
+}
+
 sdk_is_there() {
   [ -s /usr/include/penstock/plugin.h ] && [ -s /usr/include/penstock/plugin.hpp ] &&
     [ -s /usr/include/penstock/plugin.map ] && same "$(apt-mark showhold)" ""
@@ -117,6 +142,7 @@ install_checks() {
   check_reload "the trigger reloads the running gateway" trigger_reloads
   check "all plugins are listed" \
     lists_exactly "file generator generic kafka nats-jetstream null stdout"
+  check "a stranger's package is taken, and one for another ABI refused" takes_strangers_package
   check "the SDK is installed" sdk_is_there
 }
 

@@ -1,9 +1,9 @@
-# A third party's plugin: /out/plugins has one and its next version, built against the SDK alone.
+# A third party's plugin: /out/plugins has one, sink-append.so, and its next version, built against
+# the SDK alone.
 
-# copy_plugin VERSION: into the drop directory, over the old one in place.
-copy_plugin() { cp "/out/plugins/sink-append-$1.so" $dropped/sink-append.so; }
+# copy_plugin FILE: into the drop directory, over the old one in place.
+copy_plugin() { cp "/out/plugins/$1" $dropped/sink-append.so; }
 
-# What the plugin writes is read by root only: the service's own directory.
 configure_append() {
   write_config append <<TOML
 [sources.numbers]
@@ -17,7 +17,7 @@ TOML
 }
 
 takes_dropped_plugin() {
-  copy_plugin 1.0.0
+  copy_plugin sink-append.so
   penstock plugins list | tee /tmp/plugins
   grep -q $dropped/sink-append.so /tmp/plugins || return 1
   configure_append
@@ -29,7 +29,7 @@ takes_dropped_plugin_by_reload() {
   rm -f $dropins/append.toml $dropped/sink-append.so $state/append.txt
   start_again || return 1
   pid=$(property MainPID)
-  copy_plugin 1.0.0
+  copy_plugin sink-append.so
   configure_append
   systemctl reload penstock && within 20 has_lines $state/append.txt 100 &&
     same "$(property MainPID)" "$pid"
@@ -42,7 +42,7 @@ survives_overwritten_plugin() {
   head -c 100000 /dev/urandom >$dropped/sink-append.so
   lines=$(wc -l <$state/append.txt)
   within 20 has_lines $state/append.txt $((lines + 100)) || return 1
-  copy_plugin 2.0.0
+  copy_plugin sink-append-2.so
   lines=$(wc -l <$state/append.txt)
   within 20 has_lines $state/append.txt $((lines + 100)) && same "$(property MainPID)" "$pid" &&
     penstock plugins info append | grep '2\.0\.0'
@@ -52,7 +52,7 @@ survives_overwritten_plugin() {
 reload_takes_new_build() {
   local pid
   pid=$(property MainPID)
-  copy_plugin 2.0.0
+  copy_plugin sink-append-2.so
   sed -i 's/append.txt/again.txt/' $dropins/append.toml
   systemctl reload penstock && within 20 has_lines $state/again.txt 100 &&
     grep -qa '^2\.0\.0 ' $state/again.txt && same "$(property MainPID)" "$pid"
@@ -61,7 +61,7 @@ reload_takes_new_build() {
 # The service runs code from there: nobody but root may write it, and a file of another owner is
 # refused.
 refuses_foreign_plugin() {
-  copy_plugin 1.0.0
+  copy_plugin sink-append.so
   chown penstock $dropped/sink-append.so
   penstock plugins list | tee /tmp/plugins
   grep "$dropped/sink-append.so" /tmp/plugins | grep -q refused ||
