@@ -16,10 +16,10 @@ refuses_bad_config() {
 keeps_running_on_bad_reload() {
   local pid rc=0
   pid=$(property MainPID)
-  echo 'subject = [' | write_config broken
+  echo 'subject = [' | write_config refused
   systemctl reload penstock && { echo "the reload succeeded"; rc=1; }
-  same "$(property MainPID)" "$pid" && is_active && journal_has 'broken.toml:1' || rc=1
-  rm $dropins/broken.toml
+  same "$(property MainPID)" "$pid" && is_active && journal_has 'refused.toml:1' || rc=1
+  rm $dropins/refused.toml
   systemctl reload penstock && is_active || rc=1
   return $rc
 }
@@ -61,7 +61,7 @@ takes_rotated_credential() {
 config_checks() {
   check "a broken configuration is refused without a restart loop" refuses_bad_config
   start_again
-  check_reload "a broken configuration is refused by a reload, and the service stays up" \
+  check "a broken configuration is refused by a reload, and the service stays up" \
     keeps_running_on_bad_reload
   check "a credential is read" reads_credential
   check "a rotated credential is taken" takes_rotated_credential

@@ -70,9 +70,9 @@ refuses_foreign_plugin() {
 
 plugin_checks() {
   check "a dropped plugin is taken at the next start" takes_dropped_plugin
-  check_reload "a dropped plugin is taken by a reload" takes_dropped_plugin_by_reload
+  check "a dropped plugin is taken by a reload" takes_dropped_plugin_by_reload
   check "a plugin may be overwritten while it runs" survives_overwritten_plugin
-  check_reload "a reload takes the new build of a plugin" reload_takes_new_build
+  check "a reload takes the new build of a plugin" reload_takes_new_build
   check "a plugin that is not root's is refused" refuses_foreign_plugin
   rm -f $dropins/append.toml $dropped/sink-append.so
   start_again

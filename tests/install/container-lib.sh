@@ -23,15 +23,6 @@ check() {
   echo "--- after $((SECONDS - start)) s"
 }
 
-# check_reload NAME COMMAND...: the same, of what needs a gateway that can reload.
-check_reload() {
-  if penstock reload --help >/dev/null 2>&1 && [ "$(property CanReload)" = yes ]; then
-    check "$@"
-  else
-    echo "skip $1: this gateway cannot reload" >>/out/results
-  fi
-}
-
 # within SECONDS COMMAND...: until it succeeds.
 within() {
   local deadline=$((SECONDS + $1))

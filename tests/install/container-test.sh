@@ -8,13 +8,12 @@ for file in /tests/checks-*.sh; do . "$file"; done
 
 check "the container is up" systemctl is-active multi-user.target
 install_checks
-unit_checks
+service_checks
 events_checks
 config_checks
 plugin_checks
 kill_checks
-# Brought by the file of that name, once it is there.
-if declare -F systemd_checks >/dev/null; then systemd_checks; fi
+systemd_checks
 if [ -e /out/full ]; then reinstall_checks; fi
 purge_checks
 if [ -e /out/full ] && [ -e /out/previous ]; then upgrade_checks; fi
