@@ -11,6 +11,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(penstock_warnings INTERFACE -Wthread-safety)
 endif()
 
+# Programs are linked with -pie, as CMAKE_POSITION_INDEPENDENT_CODE has them compiled.
+include(CheckPIESupported)
+check_pie_supported()
+
 find_program(PENSTOCK_CCACHE ccache)
 if(PENSTOCK_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_C_COMPILER_LAUNCHER ${PENSTOCK_CCACHE})
