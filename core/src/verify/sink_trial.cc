@@ -7,6 +7,7 @@
 #include <mutex>
 #include <new>
 
+#include "platform/abi.h"
 #include "verify/host.h"
 #include "verify/values.h"
 
@@ -158,10 +159,8 @@ void SinkHost::Complete(const penstock_host* host, const penstock_receipt* recei
                         size_t n) noexcept {
   auto* self = static_cast<SinkHost*>(Of(host));
   if (!self->Enter("complete")) return;
-  const auto* at = reinterpret_cast<const char*>(receipts);
-  const size_t stride = self->plugin_->receipt_stride;
   for (size_t i = 0; i < n; ++i)
-    self->Settle(*reinterpret_cast<const penstock_receipt*>(at + i * stride));
+    self->Settle(abi::Read(receipts, self->plugin_->receipt_stride, i));
 }
 
 void SinkHost::Settle(const penstock_receipt& receipt) {

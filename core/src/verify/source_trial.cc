@@ -8,6 +8,7 @@
 #include <set>
 #include <thread>
 
+#include "platform/abi.h"
 #include "verify/host.h"
 #include "verify/values.h"
 
@@ -95,7 +96,8 @@ penstock_status SourceHost::Emit(const penstock_host* host, const penstock_event
 
 penstock_status SourceHost::Take(const penstock_event_batch& batch, size_t* accepted,
                                  int64_t timeout_ns) {
-  if (batch.struct_size < sizeof batch || batch.stride < sizeof(penstock_event)) {
+  if (batch.struct_size < abi::kEventBatch10 ||
+      !abi::IsStride<penstock_event>(batch.stride, abi::kEvent10)) {
     trial().Fault("events", "a batch has struct_size " + std::to_string(batch.struct_size) +
                                 " and stride " + std::to_string(batch.stride) +
                                 "; they are sizeof of what it is filled with");
