@@ -26,8 +26,9 @@ class Journal : public penstock::Sink {
         path_(config.Str("path")),
         written_(h.Counter("bytes_total", "Payload bytes written.")) {}
 
-  // After Stop, and when nobody calls any more.
+  // When nobody calls any more; it may follow Start directly, without a Stop.
   ~Journal() override {
+    Journal::Stop();
     if (writer_.joinable()) writer_.join();
   }
 

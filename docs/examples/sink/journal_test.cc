@@ -42,6 +42,19 @@ void WritesEachEventOnce(const penstock_plugin& plugin) {
   std::remove(path.c_str());
 }
 
+void MayBeDestroyedWithoutAStop(const penstock_plugin& plugin) {
+  const std::string path = TemporaryFile();
+  const FakeConfig config(plugin, {{"path", path}});
+  FakeSinkHost host;
+  penstock_instance* instance = nullptr;
+  penstock_error error{};
+  error.struct_size = sizeof error;
+  Expect(plugin.create(host.abi(), config.abi(), &instance, &error) == PENSTOCK_OK, "it is made");
+  Expect(plugin.start(instance, &error) == PENSTOCK_OK, "it starts");
+  plugin.destroy(instance);
+  std::remove(path.c_str());
+}
+
 void SaysWhatItCannotOpen(const penstock_plugin& plugin) {
   FakeSinkHost host;
   FakeSink sink(host, plugin, {{"path", "/nonexistent/journal"}});
@@ -58,6 +71,7 @@ void SaysWhatItCannotOpen(const penstock_plugin& plugin) {
 int main(int, char** argv) {
   const penstock_plugin& plugin = LoadPlugin(argv[1]);
   WritesEachEventOnce(plugin);
+  MayBeDestroyedWithoutAStop(plugin);
   SaysWhatItCannotOpen(plugin);
   Expect(Check(plugin, {{"path", "journal"}}).size() == 1, "check() wants an absolute path");
 }
