@@ -96,6 +96,21 @@ def test_a_manual_page_has_no_fault(page):
     assert sorted(PAGES) == sorted(path.name for path in MAN.iterdir())
 
 
+def test_the_example_of_a_plugin_can_be_built(tmp_path):
+    """As penstock-plugin(7) says, but for the folder of the headers, and the gateway takes it."""
+    page = (MAN / "penstock-plugin.7").read_text().replace(r"\-", "-").replace(r"\e", "\\")
+    code, command, *_ = re.findall(r"^\.nf\n\.RS\n(.*?)^\.RE", page, re.M | re.S)
+    (tmp_path / "heartbeat.cc").write_text(code)
+    include = str(ROOT / "core" / "include")
+    assert "/usr/include" in command
+    subprocess.run(["sh", "-ec", command.replace("/usr/include", include)], cwd=tmp_path,
+                   check=True, timeout=120, env={**os.environ, "CPLUS_INCLUDE_PATH": include})
+    (tmp_path / "beat.toml").write_text('[sources.beat]\nplugin = "heartbeat"\ntext = "hello"\n'
+                                        '[sinks.out]\nplugin = "null"\nfrom = ["beat"]\n')
+    checked = run_penstock("check", "--config", tmp_path / "beat.toml", "--plugin-dir", tmp_path)
+    assert checked.returncode == 0, checked.stderr
+
+
 # ---- completion
 
 def complete(*words, directory=ROOT):
