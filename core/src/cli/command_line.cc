@@ -110,7 +110,7 @@ constexpr char kDrainFooter[] =
     "without its sources, until penstock reload or a restart.\n"
     "\nExit codes: 0 drained; 1 not within --timeout, or no gateway answers; 2 wrong usage;\n"
     "78 the configuration, which names the socket, cannot be read.\n"
-    "\nExample: penstock drain --timeout 5min && systemctl stop penstock\n";
+    "\nExample: penstock drain --timeout 5m && systemctl stop penstock\n";
 constexpr char kListFooter[] =
     "Reads the files and runs none of their code. STATUS is ok, refused (the reason follows),\n"
     "or shadowed: a file of that name in an earlier directory comes first. Exit code: 0.\n";

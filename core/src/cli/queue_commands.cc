@@ -283,10 +283,10 @@ QueueCommands::QueueCommands(CLI::App* queue) {
   const auto add_range = [this](CLI::App* command) {
     command->add_option("--from", from_, "Begin at this offset")
         ->type_name("OFFSET")
-        ->check(CLI::NonNegativeNumber);
+        ->check(CLI::Validator(CLI::NonNegativeNumber).description(""));
     command->add_option("--count", count_, "At most so many events")
         ->type_name("N")
-        ->check(CLI::NonNegativeNumber);
+        ->check(CLI::Validator(CLI::NonNegativeNumber).description(""));
   };
   list_ = add("list", "List the queues in the store", kListFooter);
   list_->add_flag("--json", json_, "For programs");
