@@ -68,6 +68,11 @@ void Cursor::TakeOver(Cursor* predecessor) {
   changed_ = true;
 }
 
+void Cursor::EndAt(uint64_t offset) {
+  std::lock_guard lock(ledger_mutex_);
+  end_ = spec_.replays ? std::min(offset, next()) : offset;
+}
+
 void Cursor::SetSource(const event::SourceInfo* source) {
   event::Encoder encoder(source, spec_.encoder);
   if (in_flight_ == 0) old_encoders_.clear();
@@ -575,8 +580,9 @@ Ledger Cursor::Snapshot() const {
   const queue::Stats stats = spec_.queue->stats();
   const uint64_t dropped_newest = stats.dropped_newest - reader_.dropped_newest_before;
   out.dropped[static_cast<size_t>(DropReason::kWhenFull)] += dropped_newest;
-  out.received = stats.appended - reader_.start + dropped_newest;
-  out.pending = stats.appended - committed_ - above_;
+  const uint64_t appended = std::min(stats.appended, end_);  // that the route is to see
+  out.received = appended - reader_.start + dropped_newest;
+  out.pending = appended - committed_ - above_;
   return out;
 }
 

@@ -50,7 +50,7 @@ class Cursor {
   const std::string& source() const { return spec_.source->name; }
 
   // See the dispatcher's functions for a route.
-  void EndAt(uint64_t offset) { end_ = spec_.replays ? std::min(offset, next()) : offset; }
+  void EndAt(uint64_t offset);
   void Leave() { spec_.queue->RemoveReader(reader_.id); }
   void SetSource(const event::SourceInfo* source);
 
@@ -149,7 +149,8 @@ class Cursor {
   const uint64_t max_window_;  // slots
 
   Window window_;
-  uint64_t end_ = std::numeric_limits<uint64_t>::max();  // nothing is read from here on
+  // Nothing is read from here on; changes under ledger_mutex_.
+  uint64_t end_ = std::numeric_limits<uint64_t>::max();
   const bool records_;  // what settles above the cursor; else that waits until the cursor is there
   std::deque<event::OffsetRange> before_;      // settled before the last restart; from next() on
   std::vector<event::OffsetRange> settled_;    // since the last Commit
