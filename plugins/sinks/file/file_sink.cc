@@ -264,5 +264,5 @@ class FileSink final : public penstock::lines::LineSink<FileSink> {
 
 }  // namespace
 
-PENSTOCK_SINK_PLUGIN(FileSink, "file", "0.1.0",
+PENSTOCK_SINK_PLUGIN(FileSink, "file", PENSTOCK_VERSION,
                      "Appends one line of JSON for each event to a file.")

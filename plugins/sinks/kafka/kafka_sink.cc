@@ -312,5 +312,5 @@ bool KafkaSink::LaneIsBroken(uint32_t lane) const {
 
 }  // namespace penstock::kafka
 
-PENSTOCK_SINK_PLUGIN(penstock::kafka::KafkaSink, "kafka", "0.1.0",
+PENSTOCK_SINK_PLUGIN(penstock::kafka::KafkaSink, "kafka", PENSTOCK_VERSION,
                      "Writes events to topics of Apache Kafka.")

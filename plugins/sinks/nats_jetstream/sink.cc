@@ -88,5 +88,5 @@ class JetStreamSink : public Sink {
 }  // namespace penstock::nats_jetstream
 
 using penstock::nats_jetstream::JetStreamSink;
-PENSTOCK_SINK_PLUGIN(JetStreamSink, "nats-jetstream", "0.1.0",
+PENSTOCK_SINK_PLUGIN(JetStreamSink, "nats-jetstream", PENSTOCK_VERSION,
                      "Publishes events to NATS JetStream, pipelined, each one acknowledged.")

@@ -25,4 +25,4 @@ class NullSink : public penstock::Sink {
 
 }  // namespace
 
-PENSTOCK_SINK_PLUGIN(NullSink, "null", "0.1.0", "Takes every event and keeps none.")
+PENSTOCK_SINK_PLUGIN(NullSink, "null", PENSTOCK_VERSION, "Takes every event and keeps none.")

@@ -78,5 +78,5 @@ class StdoutSink final : public penstock::lines::LineSink<StdoutSink> {
 
 }  // namespace
 
-PENSTOCK_SINK_PLUGIN(StdoutSink, "stdout", "0.1.0",
+PENSTOCK_SINK_PLUGIN(StdoutSink, "stdout", PENSTOCK_VERSION,
                      "Prints one line of JSON for each event on standard output.")
