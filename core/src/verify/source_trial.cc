@@ -21,6 +21,7 @@ constexpr size_t kFewRoom = 8;
 constexpr size_t kKeptToTheEnd = 64;  // events released after destroy() only
 constexpr size_t kEnoughEvents = 500;
 constexpr milliseconds kFirstEvent{1'500}, kMoreEvents{400};
+constexpr milliseconds kWaited{0};  // it has been waited for already
 constexpr std::chrono::nanoseconds kLongestTry = milliseconds(100);
 constexpr Callee kOnAck{"on_ack()", kSoon, "it is called from the host's own threads"};
 constexpr char kNothing[] =
@@ -226,9 +227,9 @@ class Runner {
   penstock_status status() const { return status_; }
   const std::string& text() const { return text_; }
 
-  // Breaks the trial when run() goes on: then its thread is one that nobody can join.
-  void Join(const std::string& otherwise) {
-    if (!Await(kLater, [&] { return ended_.load(); })) {
+  // Breaks the trial when run() goes on for longer: then its thread is one that nobody can join.
+  void Join(milliseconds longest, const std::string& otherwise) {
+    if (!Await(longest, [&] { return ended_.load(); })) {
       thread_.detach();
       subject_.trial.Break(otherwise);
     }
@@ -273,8 +274,10 @@ void TryRun(const Subject& subject, const config::Options& options) {
   runner.instance().Stop();
   // What it has received already may still come.
   Await(kLater, [&] { return turn(SIZE_MAX); });
-  runner.Join("run() had not returned " + kSeconds +
-              " after stop(), so the gateway could not end; make stop() wake what it waits for");
+  runner.Join(
+      kWaited,
+      "run() had not returned " + kSeconds +
+          " after stop(), so the gateway could not end; make stop() wake what it waits for");
   if (host.emitted() == 0) {
     for (const char* check : {"events", "rest", "owners"})
       subject.trial.Say(check, Verdict::kSkip, kNothing);
@@ -295,8 +298,8 @@ void TryFullQueue(const Subject& subject, const config::Options& options) {
   runner.host().Close();
   Await(kMoreEvents, [&] { return runner.host().refused() || runner.ended(); });
   runner.instance().Stop();
-  runner.Join("run() had not returned " + kSeconds +
-              " after emit answered STOPPED; return from run() then");
+  runner.Join(kLater, "run() had not returned " + kSeconds +
+                          " after emit answered STOPPED; return from run() then");
   runner.Destroy();
 }
 
@@ -309,7 +312,8 @@ void TryStopFirst(const Subject& subject, const config::Options& options) {
     runner.Release(kKeptToTheEnd);
     return runner.ended();
   });
-  runner.Join("run() goes on although stop() came before it; remember in stop() that it came");
+  runner.Join(kWaited,
+              "run() goes on although stop() came before it; remember in stop() that it came");
   runner.Destroy();
 }
 

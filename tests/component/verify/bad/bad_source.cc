@@ -28,7 +28,10 @@ class BadSource : public penstock::Source {
     if (Bad("run-gives-up")) throw std::runtime_error("nobody answers");
     if (Bad("run-crash")) Crash();
     while (!Ends()) {
-      if (!EmitOne(n_++) && !Bad("run-ignores-stopped")) return;
+      const bool more = EmitOne(n_++);
+      if (!more && !Bad("run-ignores-stopped")) return;
+      // What is refused is never freed: it must not run out of memory, which would end it.
+      if (!more) std::this_thread::sleep_for(std::chrono::milliseconds(1));
       if (n_ % 16 == 0) SleepFor(std::chrono::milliseconds(1));
       if (Bad("run-forgets")) running_ = true;
     }
