@@ -201,12 +201,12 @@ TEST_F(Faults, StrictOrderSurvivesACancelAtAFrozenBroker) {
   std::iota(all.begin(), all.end(), 1);
   bool frozen = false, cancelled = false;
   ASSERT_TRUE(lane.Run([&](size_t i) {
-    if (i == 1000 && !frozen) {
+    if (i >= 1000 && !frozen) {
       frozen = true;
       host.WaitSettled();
       broker().Freeze();
     }
-    if (i != 2000 || cancelled) return;
+    if (i < 2000 || cancelled) return;
     cancelled = true;
     EXPECT_TRUE(host.WaitText("in-flight"));  // timed out: so it has been sent
     sink.Cancel(all);
