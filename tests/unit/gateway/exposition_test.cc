@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <penstock/plugin.h>
 
+#include <algorithm>
 #include <fstream>
-#include <regex>
 #include <set>
 #include <sstream>
 
@@ -264,11 +264,14 @@ TEST(Exposition, TheDocumentationHasAllFamiliesAndNoOther) {
     const std::string& name = *names.insert(line.substr(7, line.find(' ', 7) - 7)).first;
     EXPECT_THAT(docs, HasSubstr("`" + name + "`"));
   }
-  const std::regex any("penstock_[a-z_]+");
-  for (std::sregex_iterator at(docs.begin(), docs.end(), any), end; at != end; ++at) {
-    if (!at->str().starts_with("penstock_plugin_")) {
-      EXPECT_TRUE(names.contains(at->str())) << at->str() << " is no metric";
+  const std::string letters = "abcdefghijklmnopqrstuvwxyz_";
+  for (size_t at = docs.find("penstock_"); at != std::string::npos;) {
+    const size_t end = std::min(docs.find_first_not_of(letters, at), docs.size());
+    const std::string name = docs.substr(at, end - at);
+    if (!name.starts_with("penstock_plugin_") && name != "penstock_") {
+      EXPECT_TRUE(names.contains(name)) << name << " is no metric";
     }
+    at = docs.find("penstock_", end);
   }
 }
 
