@@ -30,7 +30,7 @@ class Obedient : public Sink {
   size_t Submit(const penstock_message_batch& batch) override {
     for (size_t i = 0; i < batch.count; ++i) {
       const penstock_message& message = *penstock_message_at(&batch, i);
-      const std::string_view order = View(message.payload);
+      const std::string order(View(message.payload));  // a receipt may free the message
       if (order == "refuse") return i;
       if (order == "deliver" || order == "twice") Complete(message.token, PENSTOCK_DELIVERED);
       if (order == "twice") Complete(message.token, PENSTOCK_DELIVERED);
