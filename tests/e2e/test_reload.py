@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 
 import pytest
 from harness.event_server import assert_consecutive, assert_numbered
@@ -344,6 +345,27 @@ def test_drain_with_a_dead_bus_says_so(gateway, settings):
     assert done.returncode == 1
     assert "10 events are not settled yet" in done.stderr
     assert running.stop() == 1
+
+
+def test_drain_at_something_that_is_no_gateway(tmp_path):
+    """An answer of another kind is said, not died of."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "admin.sock"))
+        listener.listen()
+
+        def answer():
+            for body in (b"draining\n", b'{"gateway": 5}'):
+                client, _ = listener.accept()
+                with client:
+                    client.recv(4096)
+                    client.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+                                   b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        thread = threading.Thread(target=answer)
+        thread.start()
+        done = run_penstock("drain", "--socket", tmp_path / "admin.sock")
+        thread.join()
+    assert done.returncode == 1
+    assert "is not understood" in done.stderr
 
 
 def test_plugins_dropped_and_built_anew(nats, gateway, settings, tmp_path):

@@ -29,9 +29,9 @@ std::string PrintableLines(const std::string& text) {
 }
 
 // The answer to one call; nothing when there is none, or it is a refusal, which err tells.
-std::optional<std::string> Call(const std::string& socket, const char* method, const char* target,
+std::optional<std::string> Call(const admin::Client& client, const char* method, const char* target,
                                 std::ostream& err) {
-  const auto reply = admin::Client(socket, kPatience).Call(method, target);
+  const auto reply = client.Call(method, target);
   if (!reply) {
     err << "penstock: " << reply.error().message << "\n";
     return {};
@@ -48,12 +48,39 @@ uint64_t Pending(const Json& status) {
   return sum;
 }
 
+// Throws what the JSON library does when the answer is another one than it should be.
+int WaitUntilDrained(const admin::Client& client, std::chrono::nanoseconds timeout,
+                     std::ostream& out, std::ostream& err) {
+  if (!Call(client, "POST", "/drain", err)) return gateway::kExitFailure;
+  const Clock::time_point start = Clock::now();
+  for (;;) {
+    const auto answer = Call(client, "GET", "/status", err);
+    if (!answer) return gateway::kExitFailure;
+    const Json status = Json::parse(*answer);
+    const auto state = status.at("gateway").at("state").get<std::string>();
+    if (state == "drained") break;
+    if (state != "draining") {
+      err << "penstock: the gateway is " << plugin::Printable(state) << " and no longer draining\n";
+      return gateway::kExitFailure;
+    }
+    if (timeout.count() > 0 && Clock::now() - start >= timeout) {
+      err << "penstock: " << Pending(status)
+          << " events are not settled yet; it goes on, penstock status says why\n";
+      return gateway::kExitFailure;
+    }
+    std::this_thread::sleep_for(kPoll);
+  }
+  out << "drained: the sources are stopped, and all that was received has settled; "
+         "penstock reload starts them again\n";
+  return gateway::kExitOk;
+}
+
 }  // namespace
 
 int Reload(const RunningGateway& options, std::ostream& out, std::ostream& err) {
   std::string socket;
   if (const auto code = FindSocket(options, &socket, err)) return *code;
-  const auto answer = Call(socket, "POST", "/reload", err);
+  const auto answer = Call(admin::Client(socket, kPatience), "POST", "/reload", err);
   if (!answer) {
     err << "penstock: not reloaded\n";
     return gateway::kExitFailure;
@@ -65,32 +92,13 @@ int Reload(const RunningGateway& options, std::ostream& out, std::ostream& err) 
 int Drain(const DrainOptions& options, std::ostream& out, std::ostream& err) {
   std::string socket;
   if (const auto code = FindSocket(options.gateway, &socket, err)) return *code;
-  if (!Call(socket, "POST", "/drain", err)) return gateway::kExitFailure;
-  const Clock::time_point start = Clock::now();
-  for (;;) {
-    const auto answer = Call(socket, "GET", "/status", err);
-    if (!answer) return gateway::kExitFailure;
-    const Json status = Json::parse(*answer, nullptr, false);
-    if (status.is_discarded()) {
-      err << "penstock: the answer of the gateway on " << socket << " is not understood\n";
-      return gateway::kExitFailure;
-    }
-    const auto state = status.at("gateway").at("state").get<std::string>();
-    if (state == "drained") break;
-    if (state != "draining") {
-      err << "penstock: the gateway is " << plugin::Printable(state) << " and no longer draining\n";
-      return gateway::kExitFailure;
-    }
-    if (options.timeout.count() > 0 && Clock::now() - start >= options.timeout) {
-      err << "penstock: " << Pending(status)
-          << " events are not settled yet; it goes on, penstock status says why\n";
-      return gateway::kExitFailure;
-    }
-    std::this_thread::sleep_for(kPoll);
+  try {
+    return WaitUntilDrained(admin::Client(socket), options.timeout, out, err);
+  } catch (const Json::exception& e) {
+    err << "penstock: the answer of the gateway on " << socket << " is not understood ("
+        << plugin::Printable(e.what()) << "); does it run another version?\n";
+    return gateway::kExitFailure;
   }
-  out << "drained: the sources are stopped, and all that was received has settled; "
-         "penstock reload starts them again\n";
-  return gateway::kExitOk;
 }
 
 }  // namespace penstock::cli
