@@ -155,6 +155,7 @@ struct Config {
   std::vector<SinkConfig> sinks;
 
   const SourceConfig* FindSource(std::string_view name) const;  // nullptr: there is none
+  const SinkConfig* FindSink(std::string_view name) const;      // likewise
   bool HasRoute(std::string_view source, std::string_view sink) const;
 };
 

@@ -512,6 +512,12 @@ const SourceConfig* Config::FindSource(std::string_view name) const {
   return at == sources.end() ? nullptr : &*at;
 }
 
+const SinkConfig* Config::FindSink(std::string_view name) const {
+  const auto at = std::find_if(sinks.begin(), sinks.end(),
+                               [name](const SinkConfig& sink) { return sink.name == name; });
+  return at == sinks.end() ? nullptr : &*at;
+}
+
 bool Config::HasRoute(std::string_view source, std::string_view sink) const {
   return std::any_of(sinks.begin(), sinks.end(), [&](const SinkConfig& s) {
     return s.name == sink && std::find(s.from.begin(), s.from.end(), source) != s.from.end();

@@ -1,16 +1,7 @@
 #include "gateway/plan.h"
 
-#include <algorithm>
-
 namespace penstock::gateway {
 namespace {
-
-template <typename TableConfig>
-const TableConfig* Find(const std::vector<TableConfig>& tables, const std::string& name) {
-  const auto found = std::find_if(tables.begin(), tables.end(),
-                                  [&](const TableConfig& table) { return table.name == name; });
-  return found == tables.end() ? nullptr : &*found;
-}
 
 std::set<RouteName> Routes(const config::Config& config) {
   std::set<RouteName> out;
@@ -49,7 +40,7 @@ Plan MakePlan(const config::Config& now, const config::Config& next,
               const std::set<std::string>& restarted) {
   Plan plan;
   for (const config::SourceConfig& source : next.sources) {
-    const config::SourceConfig* before = Find(now.sources, source.name);
+    const config::SourceConfig* before = now.FindSource(source.name);
     if (before != nullptr && before->queue.storage != source.queue.storage) {
       plan.moved_sources.insert(source.name);
       plan.removed_sources.insert(source.name);
@@ -60,16 +51,16 @@ Plan MakePlan(const config::Config& now, const config::Config& next,
       plan.changed_sources.insert(source.name);
   }
   for (const config::SourceConfig& source : now.sources)
-    if (Find(next.sources, source.name) == nullptr) plan.removed_sources.insert(source.name);
+    if (next.FindSource(source.name) == nullptr) plan.removed_sources.insert(source.name);
   for (const config::SinkConfig& sink : next.sinks) {
-    const config::SinkConfig* before = Find(now.sinks, sink.name);
+    const config::SinkConfig* before = now.FindSink(sink.name);
     if (before == nullptr)
       plan.added_sinks.insert(sink.name);
     else if (!SameSink(*before, sink))
       plan.changed_sinks.insert(sink.name);
   }
   for (const config::SinkConfig& sink : now.sinks)
-    if (Find(next.sinks, sink.name) == nullptr) plan.removed_sinks.insert(sink.name);
+    if (next.FindSink(sink.name) == nullptr) plan.removed_sinks.insert(sink.name);
   PlanRoutes(now, next, &plan);
   return plan;
 }
