@@ -208,7 +208,8 @@ void MemoryQueue::LettersStored(ReaderId reader, size_t n) {
   Advance(reader, [n](Mark& mark) { mark.unstored -= n; });
 }
 
-void MemoryQueue::Advance(ReaderId reader, const std::function<void(Mark&)>& f) {
+template <typename F>
+void MemoryQueue::Advance(ReaderId reader, F&& f) {
   Follow([&] {
     const auto mine = readers_.find(reader);
     if (mine == readers_.end()) return;
@@ -218,7 +219,8 @@ void MemoryQueue::Advance(ReaderId reader, const std::function<void(Mark&)>& f) 
   });
 }
 
-void MemoryQueue::Follow(const std::function<void()>& f) {
+template <typename F>
+void MemoryQueue::Follow(F&& f) {
   std::unique_lock<std::mutex> ack_lock;
   if (tells_) ack_lock = std::unique_lock(ack_mutex_);
   Settled done;

@@ -82,9 +82,11 @@ class MemoryQueue : public Queue, public std::enable_shared_from_this<MemoryQueu
   Settled FollowReaders();
   void LettersStored(ReaderId reader, size_t n);
   // Advances what f changes under the lock, and tells everybody. Nothing for a reader that is gone.
-  void Advance(ReaderId reader, const std::function<void(Mark&)>& f);
+  template <typename F>
+  void Advance(ReaderId reader, F&& f);
   // What f does to the readers, and what follows from it.
-  void Follow(const std::function<void()>& f);
+  template <typename F>
+  void Follow(F&& f);
   // The first event such that those from it on have at most max_bytes.
   uint64_t WithinBytes(uint64_t max_bytes) const;
   // The blocks lie in offset order; the one that holds offset, or the end.
