@@ -98,6 +98,10 @@ class Pipeline {
     std::shared_ptr<const config::Options> options;
   };
   struct Source : Running<config::SourceConfig> {
+    // Its instance has ended: the queue, which may live on, must not tell it anything any more.
+    ~Source() {
+      if (queue) queue->SetOnSafe(nullptr);
+    }
     std::deque<event::SourceInfo> infos;  // the last one is true; cursors may still use the others
     std::shared_ptr<queue::StoredLetters> letters;  // null: dead letters cannot be kept
     std::shared_ptr<queue::Queue> queue;
