@@ -1,0 +1,88 @@
+"""penstock import argo: what it makes of manifests is a configuration that the program takes."""
+
+import subprocess
+
+import pytest
+
+from harness.gateway import PENSTOCK, run_penstock
+from harness.process import ROOT
+
+CASES = sorted((ROOT / "tests" / "unit" / "import" / "testdata" / "cases").glob("*.yaml"))
+# Until sources have filters.
+CASES = [case for case in CASES if "\nfilter = " not in case.with_suffix(".toml").read_text()]
+SOURCE = """kind: EventSource
+metadata: {name: a}
+spec:
+  generic:
+    e: {url: "h:1", config: c, insecure: true}
+"""
+
+
+def imported(*arguments, text=""):
+    """With the text as standard input."""
+    return subprocess.run([PENSTOCK, "import", "argo", *map(str, arguments)], input=text, text=True,
+                          capture_output=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
+def test_what_is_made_passes_check(case, tmp_path):
+    made = imported("-", text=case.read_text())
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == imported(case).stdout.replace(f'"{case}"', "standard input")
+    config = tmp_path / "penstock.toml"
+    config.write_text(made.stdout)
+    checked = run_penstock("check", "--config", config)
+    assert checked.returncode == 0, checked.stderr
+    assert "error" not in checked.stderr, checked.stderr
+
+
+def test_a_file_is_written_once(tmp_path):
+    manifest, output = tmp_path / "a.yaml", tmp_path / "penstock.toml"
+    manifest.write_text(SOURCE)
+    done = imported(manifest, "--output", output, "--bus", "nats://h:4222")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert output.read_text() == imported(manifest, "--bus", "nats://h:4222").stdout
+    output.write_text("mine")
+    again = imported(manifest, "--output", output)
+    assert again.returncode == 1
+    assert f"{output}: File exists" in again.stderr
+    assert output.read_text() == "mine"
+    nowhere = imported(manifest, "--output", tmp_path / "none" / "x")
+    assert (nowhere.returncode, nowhere.stdout) == (1, "")
+
+
+def test_what_is_wrong_makes_nothing(tmp_path):
+    good, bad, output = tmp_path / "good.yaml", tmp_path / "bad.yaml", tmp_path / "out.toml"
+    good.write_text(SOURCE)
+    bad.write_text("kind: EventSource\nmetadata: [\n")
+    for path, words in [(bad, f"{bad}:"), (tmp_path / "none.yaml", "cannot be read: No such file"),
+                        (tmp_path, "cannot be read: Is a directory"),
+                        ("/dev/zero", "is larger than 1MiB")]:
+        done = imported(good, path, "--output", output)
+        assert (done.returncode, done.stdout) == (78, ""), done.stderr
+        assert words in done.stderr and ": error: " in done.stderr
+        assert not output.exists()
+    for text in ("", "kind: Sensor\n", "kind: EventBus\nmetadata: {name: a}\n"
+                                       "spec: {jetstream: {}}\n"):
+        done = imported("-", text=text)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "there is no generic source" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["-", "-"], ["-", "--topic", "t"], ["-", "--kafka", "k:1"],
+    ["-", "--bus", "nats://h:1", "--kafka", "k:1", "--topic", "t"], ["-", "--outptu", "x"]])
+def test_wrong_usage(arguments):
+    done = imported(*arguments, text=SOURCE)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Try: penstock import argo --help" in done.stderr
+
+
+def test_it_may_be_a_pipe(tmp_path):
+    """As <(kubectl ...) of a shell is one."""
+    manifest = tmp_path / "a.yaml"
+    manifest.write_text(SOURCE)
+    done = subprocess.run(["bash", "-c", '"$0" import argo <(cat "$1")', PENSTOCK, manifest],
+                          capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "[sources.a-e]" in done.stdout
