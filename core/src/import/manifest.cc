@@ -77,10 +77,20 @@ void ReadStringMap(Fields* fields, std::string_view field,
   }
 }
 
+// An event's source and name go into subjects, keys and logs.
+void CheckName(const std::string& name, std::string_view what, config::Position where,
+               Findings* findings) {
+  if (name.empty() || config::HasControlCharacter(name))
+    findings->Error(std::move(where),
+                    Cat(what, " ", Quote(name), " cannot be the name of an event ",
+                        "source or event: it is empty or has control characters"));
+}
+
 void ReadEntry(const Member& member, const std::string& file, EventSource* source,
                Findings* findings) {
   const std::string path = Cat("spec.generic.", member.key);
   if (!IsMap(member.value, path, file, findings)) return;
+  CheckName(member.key, "the key", PositionOf(file, member.place), findings);
   Fields fields(member.value, path, file, findings);
   GenericEntry entry;
   entry.place = member.place;
@@ -143,6 +153,7 @@ void ReadEventSource(const Node& document, const std::string& file, Manifests* o
   source.file = file;
   source.place = document.place;
   const bool named = ReadMetadata(document, file, &source.name, &source.name_space, findings);
+  if (named) CheckName(source.name, "metadata.name", PositionOf(file, document.place), findings);
   Fields top(document, "", file, findings);
   top.Ignore({"apiVersion", "kind", "metadata", "status"});
   const Node* spec = top.Find("spec", Kind::kMap);

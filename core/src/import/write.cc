@@ -82,6 +82,14 @@ std::string SecretComment(const SecretKey& secret, const std::string& name_space
                          "\n  [Service]\n  LoadCredential=", name, ":/etc/penstock/", name));
 }
 
+// gRPC's own forms of a name and a port, less what ours does not take.
+std::string Address(std::string_view url) {
+  for (const std::string_view scheme : {"dns:///", "passthrough:///"})
+    if (url.starts_with(scheme)) url.remove_prefix(scheme.size());
+  constexpr std::string_view kPort = ":443";  // which gRPC takes if there is none
+  return Cat(url, url.empty() || url.find(':') != url.npos ? "" : kPort);
+}
+
 // ---- sinks
 
 struct Sink {
@@ -133,10 +141,10 @@ class Writer {
 
   std::string SourceTable(const std::string& name, const EventSource& source,
                           const GenericEntry& entry) {
-    std::string out =
-        Cat("[sources.", name, "]\n", Line("plugin", "\"generic\""),
-            Line("event_source", TomlString(source.name)),
-            Line("event_name", TomlString(entry.event_name)), Line("url", TomlString(entry.url)));
+    std::string out = Cat("[sources.", name, "]\n", Line("plugin", "\"generic\""),
+                          Line("event_source", TomlString(source.name)),
+                          Line("event_name", TomlString(entry.event_name)),
+                          Line("url", TomlString(Address(entry.url))));
     out += Security(source, entry);
     if (entry.json_body) out += Line("json_body", "true");
     out += Line("config", TomlString(entry.config));

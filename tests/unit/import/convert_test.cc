@@ -103,6 +103,8 @@ TEST(Convert, WhatIsWrongIsAnErrorWithItsPlace) {
        "3:34: error: spec.jetstream.streamConfig is no YAML map"},
       {Source("  generic: [a]\n"), "4:12: error: spec.generic is a list, expected a map"},
       {Source("  generic: {e: x}\n"), "4:16: error: spec.generic.e is a string, expected a map"},
+      {Source("  generic: {\"a\\x07\": {url: u, config: c}}\n"),
+       "4:13: error: the key \"a\\x07\" cannot be the name of an event source or event"},
       {Entry("config: c"), "5:5: error: spec.generic.e has no url, which Argo requires"},
       {Entry("url: u"), "5:5: error: spec.generic.e has no config, which Argo requires"},
       {Entry("url: u, config: null"), "error: spec.generic.e has no config, which Argo requires"},
@@ -164,6 +166,19 @@ TEST(Convert, TheBusCanBeGiven) {
   EXPECT_THAT(kafka.toml, HasSubstr("plugin = \"kafka\"\npreset = \"argo\"\n"));
   EXPECT_THAT(kafka.toml, HasSubstr("\"bootstrap.servers\" = \"kafka:9092\"\n"));
   EXPECT_THAT(kafka.toml, HasSubstr("topic = \"t\"\n"));
+}
+
+TEST(Convert, AnAddressIsAsGrpcTakesIt) {
+  for (const auto& [url, expected] : {std::pair{"h:1", "h:1"},
+                                      {"dns:///h:1", "h:1"},
+                                      {"passthrough:///h:1", "h:1"},
+                                      {"h.example.com", "h.example.com:443"},
+                                      {"[::1]:5", "[::1]:5"},
+                                      {"unix:/s", "unix:/s"}}) {
+    const std::string yaml = Entry(std::string("config: c, insecure: true, url: '") + url + "'");
+    EXPECT_THAT(Convert({{"f.yaml", yaml}}, {"nats://h:1", "", ""}).toml,
+                HasSubstr(std::string("\nurl = \"") + expected + "\"\n"));
+  }
 }
 
 TEST(Convert, NothingIsMadeOfNothing) {
