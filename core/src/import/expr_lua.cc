@@ -121,6 +121,21 @@ std::string_view TypeName(Type type) {
   return "";
 }
 
+// As much as a filter takes, and as deep as Lua goes, with room for what is around it.
+constexpr size_t kMostLua = 64 << 10;
+constexpr size_t kMostNesting = 100;
+
+// Of brackets and of .., each of which has what follows inside of it. In a string they count, too.
+size_t Nesting(std::string_view lua) {
+  size_t depth = 0, most = 0, joined = 0;
+  for (size_t i = 0; i < lua.size(); ++i) {
+    if (lua[i] == '(') most = std::max(most, ++depth);
+    if (lua[i] == ')' && depth > 0) --depth;
+    if (lua.substr(i).starts_with(" .. ")) ++joined;
+  }
+  return most + joined;
+}
+
 // A field: where it begins and the way from there.
 struct Step {
   const Expr* key = nullptr;  // kString or kInt
@@ -134,7 +149,11 @@ class Translator {
   tl::expected<std::string, ExprError> Run(const Expr& expr) {
     const Lua lua = Bool(expr, {Mode::kLoose, {}});
     if (error_) return tl::unexpected(*error_);
-    return WithHelpers(helpers_, lua.code);
+    std::string out = WithHelpers(helpers_, lua.code);
+    if (out.size() > kMostLua || Nesting(lua.code) > kMostNesting)
+      return tl::unexpected(
+          ExprError{0, "the Lua of it would be longer, or deeper, than a filter may be"});
+    return out;
   }
 
  private:
@@ -158,7 +177,7 @@ class Translator {
       if (expr.text == "or" || expr.text == "||") return Or(expr, context);
     }
     if (expr.kind == Expr::Kind::kCondition) return Condition(expr, context);
-    Lua value = Value(expr, context);
+    Lua value = context.loose() ? Value(expr, context) : Looked(expr, context);
     if (value.type == Type::kBool) return value;
     if (value.type != Type::kAny)
       return Refused(expr, Cat(TypeName(value.type), " where it wants true or false"));
@@ -218,9 +237,10 @@ class Translator {
     const Lua condition = Bool(*expr.kids[0], context.Strict());
     const Lua yes = Value(*expr.kids[1], context.Strict().Knowing(condition.when_true));
     const Lua no = Value(*expr.kids[2], context.Strict());
+    if (yes.type != no.type) return Fail(expr, "?: between values of different types");
     return {Cat("(function() if ", condition.code, " then return ", yes.code, " end return ",
                 no.code, " end)()"),
-            yes.type == no.type ? yes.type : Type::kAny};
+            yes.type};
   }
 
   // ---- values
@@ -403,8 +423,11 @@ class Translator {
 
   Lua Binary(const Expr& expr, const Context& context) {
     const std::string& op = expr.text;
-    if (op == "and" || op == "&&") return And(expr, context);
-    if (op == "or" || op == "||") return Or(expr, context);
+    if (op == "and" || op == "&&" || op == "or" || op == "||") {
+      // As a condition it is looked at as a whole; as a value it is its right side as that is.
+      if (!IsBoolean(*expr.kids[1])) return Fail(expr, Cat(op, " as a value, not as a condition"));
+      return op == "and" || op == "&&" ? And(expr, context) : Or(expr, context);
+    }
     if (op == "==" || op == "!=") return Equal(expr, context);
     if (op == "<" || op == ">" || op == "<=" || op == ">=") return Order(expr, context);
     if (op == "in") return In(expr, context);
@@ -446,6 +469,20 @@ class Translator {
       if (right.type == Type::kBool) out.when_true.insert(Cat("bool:", left.code));
     }
     return out;
+  }
+
+  // Whether expr itself knows that it is true or false.
+  static bool IsBoolean(const Expr& expr) {
+    constexpr std::array<std::string_view, 11> kOperators = {
+        "==", "!=", "<", ">", "<=", ">=", "in", "contains", "startsWith", "endsWith", "matches"};
+    constexpr std::array<std::string_view, 4> kFunctions = {"any", "all", "none", "one"};
+    if (expr.kind == Expr::Kind::kBool) return true;
+    if (expr.kind == Expr::Kind::kUnary) return expr.text == "not";
+    if (expr.kind == Expr::Kind::kBuiltin) return std::ranges::count(kFunctions, expr.text) != 0;
+    if (expr.kind != Expr::Kind::kBinary) return false;
+    const bool logic =
+        expr.text == "and" || expr.text == "&&" || expr.text == "or" || expr.text == "||";
+    return logic ? IsBoolean(*expr.kids[1]) : std::ranges::count(kOperators, expr.text) != 0;
   }
 
   static bool IsLiteral(const Expr& expr) {
@@ -594,7 +631,7 @@ class Translator {
     if (where.kind != Expr::Kind::kArray) return Within(what, where, context);
     if (where.kids.empty()) return Fail(where, "nothing is in an empty list");
     const Lua field = Field(what, context);
-    std::string list;
+    std::vector<std::string> list;
     bool strings = true, empty_string = false;
     for (const auto& kid : where.kids) {
       const Lua element = Value(*kid, context.Strict());
@@ -605,12 +642,26 @@ class Translator {
       CheckFolded(field, element, *kid);
       strings = strings && element.type == Type::kString;
       empty_string = empty_string || kid->text.empty();
-      list += ", " + element.code;
+      list.push_back(element.code);
     }
+    if (list.size() > kMostArguments && !field.plain)
+      return Fail(where, "a list of so many is translated only for a field");
     if (strings) return InTexts(expr, field, list, empty_string, context);
-    Lua out{Cat("one_of(", field.code, list, ")"), Type::kBool};
+    Lua out = OneOf(field.code, list);
     out.may_fail = field.may_fail;
     if (field.plain) out.when_true = Objects(what);
+    return out;
+  }
+
+  // A call in Lua takes no more than about 250 arguments.
+  static Lua OneOf(const std::string& code, const std::vector<std::string>& list) {
+    Lua out{"", Type::kBool, list.size() > kMostArguments ? kOr : kAtom};
+    for (size_t i = 0; i < list.size(); ++i) {
+      const bool first = i % kMostArguments == 0, last = (i + 1) % kMostArguments == 0;
+      if (first) out.code += Cat(i == 0 ? "" : " or ", "one_of(", code);
+      out.code += ", " + list[i];
+      if (last || i + 1 == list.size()) out.code += ")";
+    }
     return out;
   }
 
@@ -623,10 +674,10 @@ class Translator {
 
   // expr makes a map of such a list, which nothing but a string can be looked up in; it takes nil
   // for an empty one.
-  Lua InTexts(const Expr& expr, const Lua& field, const std::string& list, bool empty_string,
-              const Context& context) {
+  Lua InTexts(const Expr& expr, const Lua& field, const std::vector<std::string>& list,
+              bool empty_string, const Context& context) {
     const Expr& what = *expr.kids[0];
-    Lua out{Cat("one_of(", field.code, list, ")"), Type::kBool};
+    Lua out = OneOf(field.code, list);
     if (field.type == Type::kString) return out;
     if (empty_string) return Fail(*expr.kids[1], "in Argo nil is in a list that holds \"\"");
     const std::string fact = Cat("string:", field.code);
@@ -635,7 +686,7 @@ class Translator {
       if (!context.known.contains(fact)) out.may_fail.insert(fact);
     } else {
       const std::string code = context.loose() ? Value(what, context.Strict()).code : field.code;
-      out.code = Cat("one_of(", Call("text_or_nil", code), list, ")");
+      out = OneOf(Call("text_or_nil", code), list);
     }
     if (field.plain) {
       out.when_true = Objects(what);
@@ -738,6 +789,10 @@ class Translator {
   }
 
   std::string Function(const Expr& predicate) {
+    if (pointers_ == kMostPredicates) {
+      Fail(predicate, "predicates in predicates, too deep");
+      return "";
+    }
     ++pointers_;
     const Lua condition = Bool(predicate, {Mode::kStrict, {}});
     --pointers_;
@@ -769,6 +824,8 @@ class Translator {
   }
 
   static constexpr size_t kLongestWay = 64;
+  static constexpr size_t kMostArguments = 100;
+  static constexpr int kMostPredicates = 8;
 
   const FilterContext& context_;
   Helpers helpers_;

@@ -102,7 +102,6 @@ void ReadEntry(const Member& member, const std::string& file, EventSource* sourc
   entry.insecure_place = has_insecure ? fields.PlaceOf("insecure") : member.place;
   entry.json_body = fields.Bool("jsonBody");
   ReadStringMap(&fields, "metadata", &entry.metadata);
-  entry.metadata_place = fields.PlaceOf("metadata");
   entry.auth = fields.Secret("authSecret");
   if (const Node* filter = fields.Find("filter", Kind::kMap)) {
     Fields inner(*filter, Cat(path, ".filter"), file, findings);

@@ -24,7 +24,6 @@ struct GenericEntry {
   bool insecure = false, json_body = false;
   Place insecure_place;  // of the entry when insecure is not written
   std::vector<std::pair<std::string, std::string>> metadata;  // in the file's order
-  Place metadata_place;
   std::optional<SecretKey> auth;
   std::optional<std::string> filter;
   Place filter_place;

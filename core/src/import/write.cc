@@ -95,6 +95,7 @@ std::string Address(std::string_view url) {
 struct Sink {
   const EventBus* bus = nullptr;  // nullptr: what the options say
   std::string wanted;             // name
+  std::string name_space;         // without a manifest; empty: none is known
   std::string name;
   std::vector<std::string> sources;
 };
@@ -151,7 +152,7 @@ class Writer {
     if (entry.auth)
       out += SecretComment(*entry.auth, source.name_space) +
              Line("auth_token_file", Reference(*entry.auth));
-    out += Metadata(source, entry);
+    out += Metadata(entry);
     if (entry.filter) out += Filter(source, entry);
     return out;
   }
@@ -168,16 +169,11 @@ class Writer {
            Line("insecure", "false");
   }
 
-  std::string Metadata(const EventSource& source, const GenericEntry& entry) {
+  static std::string Metadata(const GenericEntry& entry) {
     if (entry.metadata.empty()) return "";
     std::string list;
-    for (const auto& [key, value] : entry.metadata) {
+    for (const auto& [key, value] : entry.metadata)
       list += Cat(list.empty() ? " " : ", ", TomlKey(key), " = ", TomlString(value));
-      if (config::IsSecretReference(value))
-        findings_->Warning(PositionOf(source.file, entry.metadata_place),
-                           Cat("the value of metadata ", Quote(key),
-                               " looks like a secret's place; Penstock sends it as it is"));
-    }
     return Line("metadata", Cat("{", list, " }"));
   }
 
@@ -207,19 +203,21 @@ class Writer {
                               one.name_space == source.name_space;
       if (one.name == source.bus && same_space && bus == nullptr) bus = &one;
     }
-    // Without their manifests, buses of different names are different ones, too.
-    const std::string& name = source.bus;
+    // Without their manifests, buses of different names or namespaces are different ones, unless
+    // one was given for all of them.
+    const bool given = !options_.nats_url.empty() || !options_.kafka_address.empty();
+    const std::string space = given ? "" : source.name_space;
     const auto found = std::ranges::find_if(sinks_, [&](const Sink& s) {
-      return s.bus == bus && (bus != nullptr || s.wanted == name);
+      return s.bus == bus &&
+             (bus != nullptr || given || (s.wanted == source.bus && s.name_space == space));
     });
     if (found != sinks_.end()) return &*found;
-    sinks_.push_back({bus, name, "", {}});
-    if (bus == nullptr) NoteMissing(source);
+    sinks_.push_back({bus, source.bus, space, "", {}});
+    if (bus == nullptr && !given) NoteMissing(source);
     return &sinks_.back();
   }
 
   void NoteMissing(const EventSource& source) {
-    if (!options_.nats_url.empty() || !options_.kafka_address.empty()) return;
     findings_->Warning(
         PositionOf(source.file, source.place),
         Cat("the EventBus ", Quote(source.bus), " of EventSource ", Quote(source.name),

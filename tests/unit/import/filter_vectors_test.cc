@@ -119,6 +119,39 @@ TEST(FilterVectors, LuaSaysWhatArgoSays) {
   EXPECT_GT(without, 50);
 }
 
+// Lua has bounds of its own, which must show here and not when the gateway starts.
+TEST(FilterVectors, WhatIsLargeCompilesOrIsNotTranslated) {
+  const auto repeated = [](const std::string& text, int n) {
+    std::string out;
+    while (n-- > 0) out += text;
+    return out;
+  };
+  int translated = 0;
+  for (const int n : {10, 30, 60, 90, 150, 250, 600, 1500}) {
+    for (const std::string& filter :
+         {"body.id in [" + repeated("1, ", n) + "2]", "body.s in [" + repeated("'a', ", n) + "'b']",
+          "body.a" + repeated(" + 'x'", n) + " == 'b'", repeated("body.a || ", n) + "body.b",
+          repeated("body.a == 'x' && ", n) + "body.b",
+          repeated("(", n) + "body.a" + repeated(")", n),
+          repeated("not (body.a && ", n) + "body.b" + repeated(")", n),
+          repeated("(body.a.b == 1 || ", n) + "body.b" + repeated(")", n),
+          repeated("(body.a ?? ", n) + "1" + repeated(")", n) + " == 1",
+          repeated("any(body.a, {", n) + "true" + repeated("})", n),
+          repeated("(body.a == 1 ? ", n) + "true" + repeated(" : false)", n),
+          repeated("-", n) + "body.a < 1", "body" + repeated(".a", n) + " != 1",
+          "body.a " + repeated("+ body.a", n) + " > 3", repeated("body.a ** ", n) + "2 > 3"}) {
+      const auto lua = TranslateFilter(filter, {true, true});
+      if (!lua) continue;
+      ++translated;
+      const auto compiled = filter::Filter::Compile(*lua);
+      EXPECT_TRUE(compiled) << filter.substr(0, 100) << " (" << n << ")\n"
+                            << lua->substr(0, 300) << "\n"
+                            << compiled.error().text;
+    }
+  }
+  EXPECT_GT(translated, 30);
+}
+
 // A filter that works in Argo and is not translated is a loss; these are those known.
 TEST(FilterVectors, WhatWorksInArgoIsTranslated) {
   const Vectors vectors = Read();
