@@ -1,5 +1,7 @@
 """penstock import argo: what it makes of manifests is a configuration that the program takes."""
 
+import base64
+import json
 import subprocess
 
 import pytest
@@ -86,3 +88,43 @@ def test_it_may_be_a_pipe(tmp_path):
                           capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr
     assert "[sources.a-e]" in done.stdout
+
+
+MANIFEST = """apiVersion: argoproj.io/v1alpha1
+kind: EventSource
+metadata: {name: es}
+spec:
+  generic:
+    json:
+      url: %(url)s
+      insecure: true
+      jsonBody: true
+      config: "first line\\nsecond 'line'\\n"
+      metadata: {b: "2", a: <1>}
+    text: {url: "%(url)s", insecure: true, config: c}
+"""
+PAYLOADS = [b'{"id": 4,  "h":"<b>"}', b'{"id":5}', b"[1, 2]", b'"str"', b""]
+
+
+def test_what_argo_would_have_written_is_on_the_bus(payload_server, nats_server, gateway):
+    """The envelope is that of Argo's own client, see test_argo.py; here is what the keys make."""
+    server, bus = payload_server(PAYLOADS), nats_server()
+    made = imported("-", "--bus", bus.url, text=MANIFEST % {"url": server.url})
+    assert (made.returncode, made.stderr) == (0, "")
+    # A bus of one server.
+    running = gateway(made.stdout + "stream = { replicas = 1 }\n")
+    bus.wait_count(2 * len(PAYLOADS), "default")
+    running.stop_clean()
+    got = {"default.es.json": [], "default.es.text": []}
+    for message in bus.read("default"):
+        event = json.loads(message.data)
+        assert message.headers == {"Nats-Msg-Id": event["id"]}
+        assert (event["source"], event["type"]) == ("es", "generic")
+        assert message.subject == f"default.es.{event['subject']}"
+        got[message.subject].append(base64.b64decode(event["data_base64"]).decode())
+    metadata = r',"metadata":{"a":"\u003c1\u003e","b":"2"}}'
+    bodies = ['{"id":4,"h":"\\u003cb\\u003e"}', '{"id":5}', "[1,2]", '"str"', "null"]
+    assert got["default.es.json"] == ['{"body":' + body + metadata for body in bodies]
+    assert got["default.es.text"] == [
+        '{"body":' + json.dumps(base64.b64encode(payload).decode() or None) + "}"
+        for payload in PAYLOADS]

@@ -183,13 +183,15 @@ class Writer {
     if (lua) return Line("filter", TomlString(*lua));
     const std::string why =
         Cat(lua.error().text, " (at character ", std::to_string(lua.error().at + 1), ")");
-    findings_->Warning(PositionOf(source.file, entry.filter_place),
-                       Cat("the filter of ", entry.event_name, " is not translated: ", why,
-                           "; until you write it in Lua its events go to the dead letters, from "
-                           "where penstock deadletters replay brings them back"));
-    return TomlComment(Cat("This filter of Argo is not translated: ", why, ".\n  ", *entry.filter,
-                           "\nUntil one in Lua stands here its events go to the dead letters and "
-                           "wait there;\npenstock deadletters replay sends them after that.")) +
+    findings_->Warning(
+        PositionOf(source.file, entry.filter_place),
+        Cat("the filter of ", entry.event_name, " is not translated: ", why,
+            "; until you write it in Lua its events go to the dead letters; penstock "
+            "deadletters replay then sends them through it"));
+    return TomlComment(
+               Cat("This filter of Argo is not translated: ", why, ".\n  ", *entry.filter,
+                   "\nUntil one in Lua stands here its events go to the dead letters; after "
+                   "that\npenstock deadletters replay sends them through it.")) +
            Line("filter", TomlString("\"to be translated\"")) +
            Line("on_filter_error", "\"dead_letter\"");
   }
@@ -257,7 +259,11 @@ class Writer {
   }
 
   std::string SinkTable(const Sink& sink) {
-    std::string head = Cat("[sinks.", sink.name, "]\n");
+    const std::string& space = sink.bus == nullptr ? sink.name_space : sink.bus->name_space;
+    std::string head =
+        TomlComment(Cat("The EventBus ", Quote(sink.wanted),
+                        space.empty() ? "" : Cat(" of the namespace ", Quote(space)), ".")) +
+        Cat("[sinks.", sink.name, "]\n");
     const bool kafka = sink.bus == nullptr ? !options_.kafka_address.empty()
                                            : sink.bus->kind == EventBus::Kind::kKafka;
     head += Line("plugin", kafka ? "\"kafka\"" : "\"nats-jetstream\"") +
