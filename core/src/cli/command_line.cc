@@ -55,7 +55,7 @@ constexpr char kFooter[] =
     "  penstock reload                            take the changed configuration\n"
     "  penstock deadletters list                  events that a sink will never take\n"
     "  penstock queue list                        what is on disk, and for which sink\n"
-    "  penstock import argo sources.yaml          a configuration of Argo Events' manifests\n"
+    "  penstock import argo sources.yaml          a configuration from Argo Events' manifests\n"
     "  penstock plugins list                      what is installed, and what was refused and why\n"
     "  penstock plugins info kafka                the options of a plugin\n"
     "  systemctl start penstock                   run as a service, on the default configuration\n"
@@ -224,7 +224,7 @@ std::unique_ptr<Parser> MakeParser(Arguments* arguments) {
   parser->deadletters_commands.emplace(parser->deadletters);
   parser->queue = app.add_subcommand("queue", "Look at, check and repair what is on disk");
   parser->queue_commands.emplace(parser->queue);
-  parser->import = app.add_subcommand("import", "Make a configuration of another program's");
+  parser->import = app.add_subcommand("import", "Make a configuration from another program's");
   parser->import->require_subcommand(1);
   parser->import_command.emplace(parser->import);
 

@@ -61,7 +61,7 @@ void Print(const std::vector<config::Finding>& findings, std::ostream& err) {
 }  // namespace
 
 ImportCommand::ImportCommand(CLI::App* import)
-    : argo_(import->add_subcommand("argo", "Make a configuration of Argo Events' manifests")) {
+    : argo_(import->add_subcommand("argo", "Make a configuration from Argo Events' manifests")) {
   argo_->add_option("FILE", files_, "Manifests; - for standard input")->required();
   argo_->add_option("--output", output_, "Write into this new file, not to standard output")
       ->type_name("PATH");

@@ -258,6 +258,20 @@ class Writer {
     return out;
   }
 
+  // NATS takes addresses without a scheme, too.
+  static std::vector<std::string> Servers(std::string_view text, std::string_view scheme) {
+    std::vector<std::string> out = Parts(text);
+    for (std::string& server : out) {
+      const size_t end = server.find("://");
+      if (end == server.npos) {
+        server.insert(0, scheme);
+      } else if (scheme != "nats://" && server.starts_with("nats://")) {
+        server.replace(0, end + 3, scheme);
+      }
+    }
+    return out;
+  }
+
   std::string SinkTable(const Sink& sink) {
     const std::string& space = sink.bus == nullptr ? sink.name_space : sink.bus->name_space;
     std::string head =
@@ -272,7 +286,8 @@ class Writer {
     if (kafka)
       return head + Line("topic", TomlString(options_.kafka_topic)) + "\n[sinks." + sink.name +
              ".client]\n" + Line("\"bootstrap.servers\"", TomlString(options_.kafka_address));
-    if (!options_.nats_url.empty()) return head + Line("servers", List(Parts(options_.nats_url)));
+    if (!options_.nats_url.empty())
+      return head + Line("servers", List(Servers(options_.nats_url, "nats://")));
     return head + TomlComment("To be set: no manifest said where the bus is.") +
            Line("servers", List({kDefaultServer}));
   }
@@ -303,7 +318,10 @@ class Writer {
               access->name));
       out += TomlComment("An address inside of the cluster; from outside it takes another one.");
     }
-    out += Line("servers", List(Parts(url)));
+    // TLS with the system's certificates shows in nothing but the scheme.
+    const bool plain_tls =
+        bus.tls && !bus.tls->skip_verify && !bus.tls->ca && !bus.tls->certificate;
+    out += Line("servers", List(Servers(url, plain_tls ? "tls://" : "nats://")));
     if (access) out += Login(bus, *access);
     return out + JetStreamTls(bus) + StreamTable(bus);
   }

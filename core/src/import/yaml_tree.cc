@@ -104,7 +104,7 @@ class Builder : public YAML::EventHandler {
     Count(PlaceOf(mark));
     Node node;
     node.place = PlaceOf(mark);
-    Place_(std::move(node), anchor);
+    Put(std::move(node), anchor);
   }
 
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -119,7 +119,7 @@ class Builder : public YAML::EventHandler {
     } else if (tag != "!" && tag != "tag:yaml.org,2002:str") {
       throw Fault{node.place, Cat("the tag ", Quote(tag), " is not understood")};
     }
-    Place_(std::move(node), anchor);
+    Put(std::move(node), anchor);
   }
 
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
@@ -128,7 +128,7 @@ class Builder : public YAML::EventHandler {
       throw Fault{PlaceOf(mark), "an alias inside of what it stands for"};
     Node copy = found->second;
     Spend(copy, PlaceOf(mark));
-    Place_(std::move(copy), 0);
+    Put(std::move(copy), 0);
   }
 
   void OnSequenceStart(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t anchor,
@@ -189,11 +189,11 @@ class Builder : public YAML::EventHandler {
         if (done.keys.insert(member.key).second) done.node.members.push_back(std::move(member));
       }
     }
-    Place_(std::move(done.node), done.anchor);
+    Put(std::move(done.node), done.anchor);
   }
 
   // Puts a finished value where it belongs.
-  void Place_(Node node, YAML::anchor_t anchor) {
+  void Put(Node node, YAML::anchor_t anchor) {
     if (anchor != 0) anchors_[anchor] = node;
     if (open_.empty()) {
       root_ = std::move(node);

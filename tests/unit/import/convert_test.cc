@@ -181,6 +181,19 @@ TEST(Convert, AnAddressIsAsGrpcTakesIt) {
   }
 }
 
+TEST(Convert, TheAddressOfJetStreamHasAScheme) {
+  const auto servers = [](const std::string& spec) {
+    const std::string bus =
+        "kind: EventBus\nmetadata: {name: default}\nspec: {jetstreamExotic: {" + spec + "}}\n---\n";
+    return Convert({{"f.yaml", bus + Entry("url: 'u:1', config: c, insecure: true")}}, {}).toml;
+  };
+  EXPECT_THAT(servers("url: 'a:4222'"), HasSubstr("servers = [\"nats://a:4222\"]\n"));
+  EXPECT_THAT(servers("url: 'nats://a:1,tls://b:1', tls: {enabled: true}"),
+              HasSubstr("servers = [\"tls://a:1\", \"tls://b:1\"]\n"));
+  EXPECT_THAT(servers("url: 'nats://a:1', tls: {insecureSkipVerify: true}"),
+              HasSubstr("servers = [\"nats://a:1\"]\n"));
+}
+
 TEST(Convert, NothingIsMadeOfNothing) {
   for (const char* yaml : {"", "---\n---\n", "# a comment\n", "kind: Sensor\n"}) {
     const Outcome made = Convert({{"f.yaml", yaml}}, {});
