@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "pem.h"
 #include "wire.h"
 
 namespace penstock_generic {
@@ -155,7 +156,7 @@ Credentials ReadCertificates(const Options& options) {
   credentials.tls = true;
   if (!options.ca_file.empty()) {
     credentials.ca = ReadFile(options.ca_file, "tls.ca_file");
-    if (credentials.ca.empty()) throw std::runtime_error("tls.ca_file is empty");
+    CheckAuthority(credentials.ca, options);
   } else if (SystemCertificates() == nullptr) {
     throw std::runtime_error(
         "this system has no certificates to trust (package ca-certificates); install them, or set "
@@ -164,6 +165,7 @@ Credentials ReadCertificates(const Options& options) {
   if (!options.cert_file.empty()) {
     credentials.cert = ReadFile(options.cert_file, "tls.cert_file");
     credentials.key = ReadFile(options.key_file, "tls.key_file");
+    CheckPair(credentials.cert, credentials.key, options);
   }
   return credentials;
 }

@@ -54,6 +54,11 @@ class EventServer(Process):
         return [(int(m[1]), bytes.fromhex(m[2]).decode(), bytes.fromhex(m[3]).decode()) for m in
                 re.finditer(r"^STREAM (\d+) name=(\w*) config=(\w*)", self.text(), re.MULTILINE)]
 
+    def authorizations(self):
+        """{name: the last authorization header's bytes}."""
+        return {bytes.fromhex(m[1]).decode(): bytes.fromhex(m[2]) for m in re.finditer(
+            r"^STREAM \d+ name=(\w*) config=\w* authorization=(\w*)", self.text(), re.MULTILINE)}
+
 
 class PayloadServer(Process):
     """An event server that sends given payloads once, and then nothing more."""
