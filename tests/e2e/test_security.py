@@ -313,6 +313,20 @@ def test_kafka(listener, secure_kafka, tmp_path, event_server, gateway):
     assert_numbered(secure_kafka.values(topic), COUNT)
 
 
+def test_kafka_unverified_is_loud(secure_kafka, tmp_path, event_server, gateway):
+    """Without an authority to trust it works only so, and each start says what that means."""
+    topic = secure_kafka.add_topic("unverified")
+    secret = tmp_path / "secret"
+    secret.write_text(PASSWORD)
+    properties = {**sasl(f"file:{secret}"), "enable.ssl.certificate.verification": "false"}
+    server = event_server()
+    running = gateway(server.source("orders", count=COUNT) +
+                      kafka_sink(secure_kafka, topic, "SASL_SSL", "SASL_SSL", properties))
+    running.wait_for(r"warn  gateway: .*client/enable.ssl.certificate.verification: .*not verified")
+    secure_kafka.wait_count(COUNT, topic)
+    running.stop_clean()
+
+
 def test_kafka_secret_corrected(secure_kafka, tmp_path, event_server, gateway):
     topic = secure_kafka.add_topic("secret-corrected")
     secret = tmp_path / "secret"
