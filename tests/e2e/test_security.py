@@ -79,6 +79,21 @@ def test_source_of_a_wrong_name(certificates, event_server, nats, gateway):
     refused_source(certificates, False, options, event_server, nats, gateway)
 
 
+def test_source_of_an_authority_of_the_system(tmp_path, certificates, event_server, nats, gateway):
+    """Without a word about certificates; the system's are looked at again when they change."""
+    system = tmp_path / "system.pem"
+    system.write_bytes((certificates / "other.pem").read_bytes())
+    server = event_server(arguments=server_flags(certificates))
+    running = gateway(server.source("orders", options="", count=COUNT) + nats.sink(),
+                      env={"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(system)})
+    running.wait_for(r"warn  source orders: .*see tls.ca_file")
+    assert nats.count() == 0
+    (tmp_path / "new.pem").write_bytes((certificates / "ca.pem").read_bytes())
+    (tmp_path / "new.pem").rename(system)
+    nats.wait_count(COUNT)
+    running.stop_clean()
+
+
 def test_source_that_wants_our_certificate(certificates, event_server, nats, gateway):
     refused_source(certificates, True, tls_table(certificates), event_server, nats, gateway)
 
