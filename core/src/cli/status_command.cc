@@ -157,9 +157,11 @@ std::string RouteNote(const Json& route) {
       {"unknown", "answers unknown"},
       {"duplicates", "duplicates suppressed by the bus"},
       {"duplicates_at_once", "duplicates at the first attempt"},
-      {"reordered", "reordered"}};
+      {"reordered", "reordered"},
+      {"filter_errors", "filter errors"}};
   for (const auto& [key, words] : counters) {
-    if (ledger.at(key).get<uint64_t>() > 0) notes.push_back(Number(ledger.at(key)) + " " + words);
+    const uint64_t n = ledger.value(key, uint64_t{0});  // an older gateway has not all of them
+    if (n > 0) notes.push_back(std::to_string(n) + " " + words);
   }
   std::string out;
   for (const std::string& note : notes) out += (out.empty() ? "" : "; ") + note;

@@ -26,7 +26,7 @@ inline constexpr size_t kMaxExpression = 64 * 1024;
 struct Fault {
   std::string text;     // "unexpected symbol near '='; to compare, write =="
   uint32_t line = 0;    // of the expression, from 1; 0: none of its places in particular
-  uint32_t column = 0;  // in bytes, from 1
+  uint32_t column = 0;  // in characters, from 1
   std::string unknown;  // the name that there is none of, if that is what is wrong
 };
 

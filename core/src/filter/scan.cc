@@ -280,7 +280,9 @@ Fault FaultAt(std::string_view expression, size_t at, std::string text) {
   Fault fault;
   fault.text = std::move(text);
   fault.line = 1 + static_cast<uint32_t>(std::count(before.begin(), before.end(), '\n'));
-  fault.column = static_cast<uint32_t>(before.size() - (before.rfind('\n') + 1)) + 1;
+  const std::string_view line = before.substr(before.rfind('\n') + 1);
+  fault.column = 1 + static_cast<uint32_t>(std::count_if(
+                         line.begin(), line.end(), [](char c) { return (c & 0xc0) != 0x80; }));
   return fault;
 }
 

@@ -11,6 +11,7 @@ TEST(Compile, SaysWhereLuaStopped) {
             "1:19: unexpected symbol near the end of the expression");
   EXPECT_EQ(FaultOf("subject == 'x' subject"), "1:16: ')' expected near 'subject'");
   EXPECT_EQ(FaultOf("subject ==\n  'x' and\n  or true"), "3:3: unexpected symbol near 'or'");
+  EXPECT_EQ(FaultOf("subject == 'é' subject"), "1:16: ')' expected near 'subject'");
   EXPECT_EQ(FaultOf("subject == 'x"), "1:12: unfinished string near ''x'");
   EXPECT_EQ(FaultOf("(subject == 'x'"),
             "1:16: ')' expected (to close '(' at line 1) near the end of the expression");
