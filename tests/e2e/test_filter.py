@@ -1,4 +1,4 @@
-"""Filters of sources and sinks: what goes on, what is dropped, and that the ledger and the bus agree."""
+"""Filters of sources and sinks: what they drop, and that the ledger and the bus agree."""
 
 import json
 import signal
