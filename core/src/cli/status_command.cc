@@ -160,8 +160,7 @@ std::string RouteNote(const Json& route) {
       {"reordered", "reordered"},
       {"filter_errors", "filter errors"}};
   for (const auto& [key, words] : counters) {
-    const uint64_t n = ledger.value(key, uint64_t{0});  // an older gateway has not all of them
-    if (n > 0) notes.push_back(std::to_string(n) + " " + words);
+    if (ledger.at(key).get<uint64_t>() > 0) notes.push_back(Number(ledger.at(key)) + " " + words);
   }
   std::string out;
   for (const std::string& note : notes) out += (out.empty() ? "" : "; ") + note;
