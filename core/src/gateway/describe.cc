@@ -157,6 +157,12 @@ std::string FilterWords(const config::FilterConfig& filter, const std::string& w
   return out;
 }
 
+void DescribePreset(const config::SinkConfig& sink, std::string* out) {
+  if (sink.preset.empty()) return;
+  *out += "    preset " + sink.preset + ", beside what the table says itself:\n";
+  for (const std::string& line : sink.preset_gives) *out += "      " + line + "\n";
+}
+
 void DescribeRoute(const SourcePart& source, const SinkPart& sink, std::string* out) {
   *out += "  " + source.config->name + " -> " + sink.config->name + "\n";
   const auto line = [out](const char* label, const std::string& text) {
@@ -195,6 +201,7 @@ std::string DescribeRoutes(const Prepared& prepared) {
   for (const SinkPart& sink : prepared.sinks) {
     out += "sink " + sink.config->name + " (" + sink.config->plugin + ", format " +
            std::string(event::FormatName(sink.config->format)) + ")\n";
+    DescribePreset(*sink.config, &out);
     for (const std::string& name : sink.config->from)
       DescribeRoute(SourceOf(prepared, name), sink, &out);
   }
