@@ -63,17 +63,6 @@ bool EqualsIgnoringCase(std::string_view text, std::string_view lower) {
   });
 }
 
-// By CloudEvents' rule: the subtype is json or ends in +json, whatever its parameters.
-bool IsJsonType(std::string_view content_type) {
-  if (content_type == "application/json") return true;
-  std::string_view type = content_type.substr(0, content_type.find(';'));
-  while (!type.empty() && (type.back() == ' ' || type.back() == '\t')) type.remove_suffix(1);
-  const size_t slash = type.find('/');
-  if (slash == type.npos || type.size() - slash < 5) return false;
-  return EqualsIgnoringCase(type.substr(slash + 1), "json") ||
-         EqualsIgnoringCase(type.substr(type.size() - 5), "+json");
-}
-
 Result<JsonScan> ScanDeclaredJson(const Event& event) {
   const JsonScan scan = ScanJson(event.payload);
   if (scan.ok()) return scan;
@@ -143,6 +132,16 @@ std::string ArgoMetadata(const SourceInfo& source) {
 
 }  // namespace
 
+bool IsJsonType(std::string_view content_type) {
+  if (content_type == "application/json") return true;
+  std::string_view type = content_type.substr(0, content_type.find(';'));
+  while (!type.empty() && (type.back() == ' ' || type.back() == '\t')) type.remove_suffix(1);
+  const size_t slash = type.find('/');
+  if (slash == type.npos || type.size() - slash < 5) return false;
+  return EqualsIgnoringCase(type.substr(slash + 1), "json") ||
+         EqualsIgnoringCase(type.substr(type.size() - 5), "+json");
+}
+
 Result<Format> ParseFormat(std::string_view name) {
   std::string all;
   for (const NamedFormat& known : kFormats) {
@@ -174,6 +173,13 @@ void WriteHostId(uint64_t queue_id, uint64_t offset, char* out) {
     std::memcpy(out + 2 * i, kPairs[queue_id >> shift & 255], 2);
     std::memcpy(out + 16 + 2 * i, kPairs[offset >> shift & 255], 2);
   }
+}
+
+std::string IdOf(const Event& event, const SourceInfo& source, uint64_t queue_id, uint64_t offset) {
+  if (!event.id.empty()) return source.name + ':' + std::string(event.id);
+  std::string id(32, '\0');
+  WriteHostId(queue_id, offset, id.data());
+  return id;
 }
 
 bool IsExtensionName(std::string_view text) {

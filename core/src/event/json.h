@@ -48,6 +48,12 @@ constexpr size_t MaxJsonStringSize(size_t size) { return 6 * size; }
 // Writes the inside of a JSON string, without quotes. Returns the end.
 char* WriteJsonString(std::string_view text, JsonEscapes escapes, char* out);
 
+// What a JSON string stands for: inside is what is between its quotes, of text that ScanJson()
+// accepts. What is not UTF-8, and a lone surrogate, becomes U+FFFD, as Go's encoding/json does it.
+// Writes at most MaxDecodedJsonSize() bytes and returns their end.
+char* DecodeJsonString(std::string_view inside, char* out);
+constexpr size_t MaxDecodedJsonSize(size_t size) { return 3 * size; }
+
 // Appends text as a JSON string, with quotes.
 void AppendJsonString(std::string_view text, JsonEscapes escapes, std::string* out);
 
