@@ -56,7 +56,7 @@ class JetStream:
     def place(self, source, event):
         return f"default.{source}.{event}"
 
-    def wait_end(self, places, timeout=60.0):
+    def wait_end(self, places, timeout=120.0):
         """Until the last message in each place is that of END."""
         for place in places:
             wait_until(lambda place=place: self._ended(place), f"the end of {place}", timeout, 0.1)
@@ -121,7 +121,7 @@ class Kafka:
     def place(self, source, event):
         return f"{source}.{event}"
 
-    def wait_end(self, places, timeout=60.0):
+    def wait_end(self, places, timeout=120.0):
         waiting, end, reader = set(places), time.monotonic() + timeout, self.kafka.reader()
         try:
             reader.subscribe([self.topic])

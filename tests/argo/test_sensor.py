@@ -32,7 +32,8 @@ def run(payload_server, argo_sensor, start, tmp_path):
 
 def assert_dispatched(bus, source, result, sensor, payloads):
     """Each message that the gateway wrote, and nothing else."""
-    wait_until(lambda: bus.settled(source.place(bus), sensor.sensor), "the Sensor's last word")
+    wait_until(lambda: bus.settled(source.place(bus), sensor.sensor), "the Sensor's last word", 120,
+               0.2)
     events = sensor.wait_dispatched(len(result.written))
     assert len(events) == len(result.written)
     by_id = {event.id: event for event in events}
