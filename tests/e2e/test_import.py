@@ -10,8 +10,6 @@ from harness.gateway import PENSTOCK, run_penstock
 from harness.process import ROOT
 
 CASES = sorted((ROOT / "tests" / "unit" / "import" / "testdata" / "cases").glob("*.yaml"))
-# Until sources have filters.
-CASES = [case for case in CASES if "\nfilter = " not in case.with_suffix(".toml").read_text()]
 SOURCE = """kind: EventSource
 metadata: {name: a}
 spec:
@@ -128,3 +126,34 @@ def test_what_argo_would_have_written_is_on_the_bus(payload_server, nats_server,
     assert got["default.es.text"] == [
         '{"body":' + json.dumps(base64.b64encode(payload).decode() or None) + "}"
         for payload in PAYLOADS]
+
+
+FILTERED = """kind: EventSource
+metadata: {name: es}
+spec:
+  generic:
+    some:
+      {url: "%(url)s", insecure: true, jsonBody: true, config: c,
+       filter: {expression: "body.id == 4 && body.h != 'x'"}}
+    none:
+      {url: "%(url)s", insecure: true, jsonBody: true, config: c,
+       filter: {expression: "sprig.semverCompare('^1', body.version)"}}
+"""
+
+
+def test_a_filter_drops_what_argo_drops_and_one_that_is_none_loses_nothing(
+        payload_server, nats_server, gateway):
+    server, bus = payload_server(PAYLOADS), nats_server()
+    made = imported("-", "--bus", bus.url, text=FILTERED % {"url": server.url})
+    assert made.returncode == 0
+    assert made.stderr.count("warning: ") == 1, made.stderr
+    assert '-:10:29: warning: the filter of none is not translated: the function "sprig.sem' in \
+        made.stderr
+    running = gateway(made.stdout + "stream = { replicas = 1 }\n")
+    running.wait_for("es-none -> default: dead-lettered event .*: it gave a string")
+    bus.wait_count(1, "default")
+    running.stop_clean()
+    some, none = running.ledger("es-some", "default"), running.ledger("es-none", "default")
+    assert some.delivered == 1 and some.dead_lettered == 0
+    assert none.received == none.dead_lettered > 0
+    assert [message.subject for message in bus.read("default")] == ["default.es.some"]
