@@ -5,6 +5,7 @@
 #include <set>
 
 #include "config/text.h"
+#include "filter/filter.h"
 #include "import/expr.h"
 #include "import/lua_helpers.h"
 
@@ -121,21 +122,6 @@ std::string_view TypeName(Type type) {
   return "";
 }
 
-// As much as a filter takes, and as deep as Lua goes, with room for what is around it.
-constexpr size_t kMostLua = 64 << 10;
-constexpr size_t kMostNesting = 100;
-
-// Of brackets and of .., each of which has what follows inside of it. In a string they count, too.
-size_t Nesting(std::string_view lua) {
-  size_t depth = 0, most = 0, joined = 0;
-  for (size_t i = 0; i < lua.size(); ++i) {
-    if (lua[i] == '(') most = std::max(most, ++depth);
-    if (lua[i] == ')' && depth > 0) --depth;
-    if (lua.substr(i).starts_with(" .. ")) ++joined;
-  }
-  return most + joined;
-}
-
 // A field: where it begins and the way from there.
 struct Step {
   const Expr* key = nullptr;  // kString or kInt
@@ -149,11 +135,7 @@ class Translator {
   tl::expected<std::string, ExprError> Run(const Expr& expr) {
     const Lua lua = Bool(expr, {Mode::kLoose, {}});
     if (error_) return tl::unexpected(*error_);
-    std::string out = WithHelpers(helpers_, lua.code);
-    if (out.size() > kMostLua || Nesting(lua.code) > kMostNesting)
-      return tl::unexpected(
-          ExprError{0, "the Lua of it would be longer, or deeper, than a filter may be"});
-    return out;
+    return WithHelpers(helpers_, lua.code);
   }
 
  private:
@@ -839,7 +821,12 @@ tl::expected<std::string, ExprError> TranslateFilter(std::string_view expression
                                                      const FilterContext& context) {
   const auto expr = ParseExpr(expression);
   if (!expr) return tl::unexpected(expr.error());
-  return Translator(context).Run(**expr);
+  auto lua = Translator(context).Run(**expr);
+  if (!lua) return lua;
+  // Its bounds, and regular expressions that are none, for Argo as well.
+  if (const auto filter = filter::Filter::Compile(*lua); !filter)
+    return tl::unexpected(ExprError{0, Cat("in Lua it is no filter: ", filter.error().text)});
+  return lua;
 }
 
 }  // namespace penstock::import_argo

@@ -139,6 +139,7 @@ TEST(Expr, WhatIsNotTranslatedSaysWhereAndWhy) {
       {"body.a ?? body.b == 1", "17: ?? and another operator need parentheses"},
       {"lower(body.a) == body.b", "14: lower and upper"},
       {"lower(body.a) == 'Ä'", "14: lower and upper"},
+      {"body.s matches '('", "0: in Lua it is no filter: "},
       {"#", "0: \"#\" stands outside of a predicate"},
       {"any(body.a, #index == 1)", "12: #index has no equivalent"}};
   for (const Pair& pair : pairs)
