@@ -51,6 +51,7 @@ struct Expr {
   int64_t number = 0;
   double real = 0;
   bool optional = false;
+  int height = 0;  // of the tree below; bounded, so that it can be walked by recursion
   std::vector<std::unique_ptr<Expr>> kids;
 };
 

@@ -17,6 +17,7 @@ using Node = std::unique_ptr<Expr>;
 
 constexpr size_t kMostText = 64 << 10;
 constexpr int kMostDepth = 100;
+constexpr int kMostHeight = 200;
 
 struct Operator {
   std::string_view text;
@@ -101,6 +102,13 @@ class Parser {
     return node;
   }
 
+  void Adopt(Expr* parent, Node kid) {
+    // A chain of operators makes as high a tree as brackets do.
+    parent->height = std::max(parent->height, kid->height + 1);
+    if (parent->height > kMostHeight) Fail(parent->at, "too many operators, or nested too deeply");
+    parent->kids.push_back(std::move(kid));
+  }
+
   Node Expression(int precedence) {
     if (++depth_ > kMostDepth) Fail(Current().at, "nested too deeply");
     Node node;
@@ -143,17 +151,15 @@ class Parser {
         }
         Node right = Expression(own == kPower ? *own : *own + 1);
         Node both = Make(Expr::Kind::kBinary, op.at, op.text);
-        both->kids.push_back(std::move(left));
-        both->kids.push_back(std::move(right));
+        Adopt(both.get(), std::move(left));
+        Adopt(both.get(), std::move(right));
         left = std::move(both);
         if (negate) {
           Node inverse = Make(Expr::Kind::kUnary, not_at, "not");
-          inverse->kids.push_back(std::move(left));
+          Adopt(inverse.get(), std::move(left));
           left = std::move(inverse);
         }
       }
-      // A chain of operators makes as deep a tree as brackets do.
-      if (++operators_ > kMostOperators) Fail(op.at, "too many operators");
       before = op.text;
       op = Current();
     }
@@ -182,10 +188,10 @@ class Parser {
         break;
       }
       Node choice = Make(Expr::Kind::kCondition, at);
-      choice->kids.push_back(std::move(node));
-      choice->kids.push_back(Expression(0));
+      Adopt(choice.get(), std::move(node));
+      Adopt(choice.get(), Expression(0));
       Expect(Kind::kOperator, ":");
-      choice->kids.push_back(Expression(0));
+      Adopt(choice.get(), Expression(0));
       node = std::move(choice);
     }
     return node;
@@ -198,7 +204,7 @@ class Parser {
       if (inverts || token.text == "-" || token.text == "+") {
         Next();
         Node node = Make(Expr::Kind::kUnary, token.at, inverts ? "not" : token.text);
-        node->kids.push_back(Expression(inverts ? kUnaryNot : kUnaryMinus));
+        Adopt(node.get(), Expression(inverts ? kUnaryNot : kUnaryMinus));
         return Postfix(std::move(node));
       }
     }
@@ -277,7 +283,7 @@ class Parser {
     if (std::ranges::count(kPredicates, name.text) != 0) {
       Node node = Make(Expr::Kind::kBuiltin, name.at, name.text);
       Next();
-      node->kids.push_back(Expression(0));
+      Adopt(node.get(), Expression(0));
       Expect(Kind::kOperator, ",");
       PredicateAndRest(node.get());
       return node;
@@ -288,7 +294,7 @@ class Parser {
       return node;
     }
     Node node = Make(Expr::Kind::kCall, name.at);
-    node->kids.push_back(Make(Expr::Kind::kName, name.at, name.text));
+    Adopt(node.get(), Make(Expr::Kind::kName, name.at, name.text));
     Arguments(node.get());
     return node;
   }
@@ -297,12 +303,12 @@ class Parser {
     const bool braces = IsBracket("{");
     if (braces) Next();
     ++closures_;
-    node->kids.push_back(Expression(0));
+    Adopt(node, Expression(0));
     --closures_;
     if (braces) Expect(Kind::kBracket, "}");
     if (node->text == "reduce" && IsOperator(",")) {
       Next();
-      node->kids.push_back(Expression(0));
+      Adopt(node, Expression(0));
     }
     Expect(Kind::kBracket, ")");
   }
@@ -317,8 +323,8 @@ class Parser {
     const bool predicate = std::ranges::count(kPredicates, name.text) != 0;
     const bool builtin = predicate || std::ranges::count(kBuiltins, name.text) != 0;
     Node node = Make(builtin ? Expr::Kind::kBuiltin : Expr::Kind::kCall, name.at, name.text);
-    if (!builtin) node->kids.push_back(Make(Expr::Kind::kName, name.at, name.text));
-    node->kids.push_back(std::move(first));
+    if (!builtin) Adopt(node.get(), Make(Expr::Kind::kName, name.at, name.text));
+    Adopt(node.get(), std::move(first));
     if (predicate) {
       Expect(Kind::kBracket, "(");
       PredicateAndRest(node.get());
@@ -332,7 +338,7 @@ class Parser {
     Expect(Kind::kBracket, "(");
     for (bool first = true; !IsBracket(")") && !error_; first = false) {
       if (!first) Expect(Kind::kOperator, ",");
-      node->kids.push_back(Expression(0));
+      Adopt(node, Expression(0));
     }
     Expect(Kind::kBracket, ")");
   }
@@ -345,7 +351,7 @@ class Parser {
         Expect(Kind::kOperator, ",");
         if (IsBracket("]")) break;
       }
-      node->kids.push_back(Expression(0));
+      Adopt(node.get(), Expression(0));
     }
     Expect(Kind::kBracket, "]");
     return node;
@@ -375,8 +381,6 @@ class Parser {
 
   Node Postfix(Node node) {
     while (!error_) {
-      // A chain of members makes as deep a tree as brackets do.
-      if (++operators_ > kMostOperators) Fail(Current().at, "too many operators");
       if (IsOperator(".") || IsOperator("?.")) {
         node = Property(std::move(node));
       } else if (IsBracket("[")) {
@@ -402,11 +406,11 @@ class Parser {
     Next();
     Node node = Make(Expr::Kind::kMember, name.at);
     node->optional = optional;
-    node->kids.push_back(std::move(of));
-    node->kids.push_back(Make(Expr::Kind::kString, name.at, name.text));
+    Adopt(node.get(), std::move(of));
+    Adopt(node.get(), Make(Expr::Kind::kString, name.at, name.text));
     if (!IsBracket("(")) return node;
     Node call = Make(Expr::Kind::kCall, name.at);
-    call->kids.push_back(std::move(node));
+    Adopt(call.get(), std::move(node));
     Arguments(call.get());
     return call;
   }
@@ -420,23 +424,20 @@ class Parser {
       Next();
       if (!IsBracket("]")) Expression(0);
       Node node = Make(Expr::Kind::kSlice, at);
-      node->kids.push_back(std::move(of));
+      Adopt(node.get(), std::move(of));
       Expect(Kind::kBracket, "]");
       return node;
     }
     Expect(Kind::kBracket, "]");
     Node node = Make(Expr::Kind::kMember, at);
-    node->kids.push_back(std::move(of));
-    node->kids.push_back(std::move(from));
+    Adopt(node.get(), std::move(of));
+    Adopt(node.get(), std::move(from));
     return node;
   }
-
-  static constexpr size_t kMostOperators = 2000;
 
   std::vector<Token> tokens_;
   size_t pos_ = 0;
   int depth_ = 0, closures_ = 0;
-  size_t operators_ = 0;
   std::optional<ExprError> error_;
 };
 
