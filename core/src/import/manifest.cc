@@ -61,6 +61,10 @@ void ReadStringMap(Fields* fields, std::string_view field,
   const Node* node = fields->Find(field, Kind::kMap);
   if (node == nullptr) return;
   for (const Member& member : node->members) {
+    if (member.key.empty() || config::HasControlCharacter(member.key))
+      fields->Error(member.place, Cat("the key ", Quote(member.key), " of ", fields->PathOf(field),
+                                      " is empty or has control characters, which has no "
+                                      "equivalent"));
     if (member.value.kind == Kind::kString) {
       out->emplace_back(member.key, member.value.text);
     } else if (member.value.kind == Kind::kNull) {

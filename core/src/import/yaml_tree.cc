@@ -36,6 +36,19 @@ Place PlaceOf(const YAML::Mark& mark) {
   return {static_cast<uint32_t>(mark.line) + 1, static_cast<uint32_t>(mark.column) + 1};
 }
 
+// yaml-cpp makes one byte of the escapes \N and \_, which are U+0085 and U+00A0. Nothing else in
+// its texts is no UTF-8, as the file is.
+std::string Mended(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const size_t length = std::max<size_t>(Utf8CharacterLength(text), 1);
+    if (Utf8CharacterLength(text) == 0) out += '\xc2';
+    out += text.substr(0, length);
+    text.remove_prefix(length);
+  }
+  return out;
+}
+
 bool IsOneOf(std::string_view text, std::span<const std::string_view> words) {
   return std::ranges::find(words, text) != words.end();
 }
@@ -113,7 +126,7 @@ class Builder : public YAML::EventHandler {
     Node node;
     node.kind = Kind::kString;
     node.place = PlaceOf(mark);
-    node.text = value;
+    node.text = Mended(value);
     if (tag.empty() || tag == "?") {
       Resolve(&node);
     } else if (tag != "!" && tag != "tag:yaml.org,2002:str") {
