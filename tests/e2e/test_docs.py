@@ -178,8 +178,8 @@ TABLES = {"ReadCommit": "commit.", "ReadQueue": "queue.", "ReadDeadLetters": "de
           "ReadRetry": "retry.", "log": "log.", "in_flight": "max_in_flight.",
           "behind": "max_behind."}
 READERS = {"gateway": r"Gateway|StateDir|Commit|Admin\w+",
-           "sources.NAME": "Source|Queue|DeadLetters",
-           "sinks.NAME": "Sink|Preset|From|Headers|Behind|Retry"}
+           "sources.NAME": "Source|Queue|DeadLetters|Filter",
+           "sinks.NAME": "Sink|Preset|From|Headers|Behind|Retry|Filter"}
 
 
 def keys_read(kind):
