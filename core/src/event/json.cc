@@ -357,7 +357,7 @@ char* WriteControl(char c, JsonEscapes escapes, char* out) {
       return out;
     case '\b':
     case '\f':
-      if (escapes == JsonEscapes::kPlain) break;
+      if (escapes != JsonEscapes::kHtml) break;
       *out++ = c == '\b' ? 'b' : 'f';
       return out;
     default:
@@ -412,7 +412,7 @@ char* WriteJsonString(std::string_view text, JsonEscapes escapes, char* out) {
     out = Append(p, run, out);
     p = run;
     if (p == end) break;
-    const bool html = escapes == JsonEscapes::kHtml;
+    const bool html = escapes != JsonEscapes::kPlain;
     if (static_cast<uint8_t>(*p) < 0x80) {
       const bool keep = IsHtml(*p) && !html;
       out = keep ? Append(p, p + 1, out) : WriteControl(*p, escapes, out);

@@ -36,10 +36,11 @@ std::string JsonFaultText(const JsonScan& scan, std::string_view text);
 // escaped. Returns the end of what it wrote: compact_size bytes.
 char* CompactJson(std::string_view valid, char* out);
 
-// How a string's characters are escaped inside JSON. Both replace what is not UTF-8 by \ufffd.
+// How a string's characters are escaped inside JSON. All replace what is not UTF-8 by \ufffd.
 enum class JsonEscapes {
-  kPlain,  // what JSON demands; \u0008 and \u000c in full
-  kHtml,   // as Go's encoding/json does it: < > & U+2028 U+2029 as well, \b and \f short
+  kPlain,      // what JSON demands; \u0008 and \u000c in full
+  kPlainHtml,  // < > & U+2028 U+2029 as well
+  kHtml,       // the same as Go's encoding/json does it: \b and \f short
 };
 
 // The most that WriteJsonString() makes of text, without quotes.

@@ -445,6 +445,25 @@ void MakeField(Runtime* r, Field field) {
   }
 }
 
+int PlaceOf(Field field) { return static_cast<int>(field) - static_cast<int>(Field::kBody) + 1; }
+
+// A text has no fields. Of a body that nobody has declared as JSON that would mean that the filter
+// is never true, which is hardly what it was written for.
+int IndexString(lua_State* lua) {
+  Runtime& r = Runtime::Of(lua);
+  if (r.input != nullptr && !event::IsJsonType(r.input->event.content_type)) {
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, r.made);
+    lua_rawgeti(lua, -1, PlaceOf(Field::kBody));
+    if (lua_topointer(lua, -1) == lua_topointer(lua, 1)) {
+      r.text =
+          "body has no fields, as the payload is not declared as JSON: let the source do so "
+          "(json_body = true), or read json(payload)";
+      r.Raise();
+    }
+  }
+  return PushNil(lua);
+}
+
 }  // namespace
 
 std::vector<std::string_view> LibraryNames() {
@@ -479,18 +498,23 @@ void SetIndexing(lua_State* lua) {
   lua_pushnil(lua);
   lua_pushboolean(lua, 0);
   lua_pushinteger(lua, 0);
-  lua_pushliteral(lua, "");
-  for (int i = 0; i < 4; ++i) {
-    lua_pushvalue(lua, -5 + i);
+  for (int i = 0; i < 3; ++i) {
+    lua_pushvalue(lua, -4 + i);
     lua_setmetatable(lua, -2);
     lua_pop(lua, 1);
   }
+  lua_pop(lua, 1);
+  lua_pushliteral(lua, "");
+  lua_createtable(lua, 0, 1);
+  lua_pushcfunction(lua, IndexString);
+  lua_setfield(lua, -2, "__index");
+  lua_setmetatable(lua, -2);
   lua_pop(lua, 1);
 }
 
 void PushField(Runtime* r, Field field) {
   lua_State* const lua = r->lua;
-  const int place = static_cast<int>(field) - static_cast<int>(Field::kBody) + 1;
+  const int place = PlaceOf(field);
   lua_rawgeti(lua, LUA_REGISTRYINDEX, r->made);
   if (lua_rawgeti(lua, -1, place) == LUA_TNIL) {
     lua_pop(lua, 1);

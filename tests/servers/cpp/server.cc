@@ -142,10 +142,11 @@ class Stream {
   bool LastForNow() const {
     return sent_ + 1 == flags_.count || (flags_.close_after && sent_ + 1 == *flags_.close_after);
   }
+  // Whole bursts are due together.
   void SleepUntilDue(Clock::time_point start) const {
     std::this_thread::sleep_until(
-        start + std::chrono::duration_cast<Clock::duration>(
-                    std::chrono::duration<double>(static_cast<double>(sent_) / flags_.rate)));
+        start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(
+                    static_cast<double>(sent_ / flags_.burst * flags_.burst) / flags_.rate)));
   }
   std::string Payload() const {
     const bool oversize = flags_.oversize_at == number_;

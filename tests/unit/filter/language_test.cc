@@ -57,6 +57,21 @@ TEST(Language, OneFilterForManyEvents) {
   EXPECT_LT(filter->memory_used(), 2u << 20);
 }
 
+TEST(Language, BytesHaveNoFields) {
+  const char* const error =
+      "body has no fields, as the payload is not declared as JSON: let the source do so "
+      "(json_body = true), or read json(payload)";
+  for (const char* const type : {"", "application/octet-stream"}) {
+    const TestEvent event(R"({"a":{"b":"x"}})", type);
+    EXPECT_EQ(Says("body.a == 1", event), error);
+    EXPECT_EQ(Says("body['a'].b == nil", event), error);
+    EXPECT_EQ(Says("json(payload).a.b == 'x' and json(payload).a.b.c == nil", event), "pass");
+    EXPECT_EQ(Says("contains(body, '\"b\"') and subject.x == nil", event), "pass");
+    EXPECT_EQ(Says("body.a == nil", TestEvent("", type)), "pass");
+  }
+  EXPECT_EQ(Says("body.a == nil", R"("text")"), "pass");
+}
+
 TEST(Language, WhatIsMissingIsNil) {
   Check({{"body.a.b.c == nil", "{}", "pass"},
          {"body.a.b.c == nil", R"({"a":5})", "pass"},
