@@ -66,6 +66,7 @@ _penstock_positional() {
     'plugins verify:FILE') _penstock_files '*.so' ;;
     # What is to be forgotten is not in the configuration any more.
     'queue forget:'*) ;;
+    'import argo:'*) _penstock_files '*.y*ml' ;;
     'queue '*:NAME) _penstock_words "$(_penstock_tables sources)" ;;
     *:FILE) _penstock_files '*' ;;
   esac

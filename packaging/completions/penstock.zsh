@@ -72,6 +72,7 @@ _penstock_positional() {
     ('plugins verify:FILE') _files -g '*.so' ;;
     # What is to be forgotten is not in the configuration any more.
     ('queue forget:'*) _message $name ;;
+    ('import argo:'*) _files -g '*.(yaml|yml)' ;;
     ('queue '*:NAME) _penstock_tables sources ;;
     (*:FILE) _files ;;
     (*:) _message 'no more arguments' ;;

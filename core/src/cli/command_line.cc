@@ -13,6 +13,7 @@
 
 #include "cli/control_commands.h"
 #include "cli/deadletters_commands.h"
+#include "cli/import_command.h"
 #include "cli/plugin_commands.h"
 #include "cli/queue_commands.h"
 #include "cli/status_command.h"
@@ -27,17 +28,19 @@ namespace {
 constexpr char kDefaultConfig[] = "/etc/penstock/penstock.toml";
 constexpr std::chrono::milliseconds kIntervalLeast{100};
 constexpr std::chrono::hours kIntervalMost{1};
-constexpr std::array<std::string_view, 9> kCommands = {
-    "run", "check", "status", "reload", "drain", "deadletters", "queue", "plugins", "version"};
+constexpr std::array<std::string_view, 10> kCommands = {
+    "run",         "check", "status", "reload",  "drain",
+    "deadletters", "queue", "import", "plugins", "version"};
 // Commands of commands.
 struct Group {
   std::string_view name;
   std::vector<std::string_view> commands;
 };
-const std::array<Group, 3> kGroups = {
+const std::array<Group, 4> kGroups = {
     {{"plugins", {"list", "info", "verify"}},
      {"deadletters", {"list", "show", "replay", "drop"}},
-     {"queue", {"list", "info", "cat", "export", "verify", "repair", "forget"}}}};
+     {"queue", {"list", "info", "cat", "export", "verify", "repair", "forget"}},
+     {"import", {"argo"}}}};
 
 constexpr char kAbout[] =
     "Penstock moves events from event servers to event buses: it loads source plugins and\n"
@@ -52,6 +55,7 @@ constexpr char kFooter[] =
     "  penstock reload                            take the changed configuration\n"
     "  penstock deadletters list                  events that a sink will never take\n"
     "  penstock queue list                        what is on disk, and for which sink\n"
+    "  penstock import argo sources.yaml          a configuration from Argo Events' manifests\n"
     "  penstock plugins list                      what is installed, and what was refused and why\n"
     "  penstock plugins info kafka                the options of a plugin\n"
     "  systemctl start penstock                   run as a service, on the default configuration\n"
@@ -135,10 +139,11 @@ struct Arguments {
 // The parser and the sub-commands in it that can be asked whether they were given.
 struct Parser {
   CLI::App app{kAbout, "penstock"};
-  CLI::App *run, *check, *status, *reload, *drain, *deadletters, *queue, *plugins, *list, *info,
-      *version;
+  CLI::App *run, *check, *status, *reload, *drain, *deadletters, *queue, *import, *plugins, *list,
+      *info, *version;
   std::optional<DeadLettersCommands> deadletters_commands;
   std::optional<QueueCommands> queue_commands;
+  std::optional<ImportCommand> import_command;
   std::optional<VerifyCommand> verify_command;
   CLI::Option *status_config, *reload_config, *drain_config;
 };
@@ -219,6 +224,9 @@ std::unique_ptr<Parser> MakeParser(Arguments* arguments) {
   parser->deadletters_commands.emplace(parser->deadletters);
   parser->queue = app.add_subcommand("queue", "Look at, check and repair what is on disk");
   parser->queue_commands.emplace(parser->queue);
+  parser->import = app.add_subcommand("import", "Make a configuration from another program's");
+  parser->import->require_subcommand(1);
+  parser->import_command.emplace(parser->import);
 
   parser->plugins = app.add_subcommand("plugins", "Show the plugins that are installed");
   parser->plugins->require_subcommand(1);
@@ -324,6 +332,7 @@ int Dispatch(Parser& parser, const Arguments& arguments, std::ostream& out, std:
   }
   if (parser.deadletters->parsed()) return parser.deadletters_commands->Run(out, err);
   if (parser.queue->parsed()) return parser.queue_commands->Run(out, err);
+  if (parser.import->parsed()) return parser.import_command->Run(out, err);
   if (parser.verify_command->parsed()) return parser.verify_command->Run(out, err);
   const auto directories = PluginDirectories(arguments.plugin_dirs, arguments.config_file, err);
   if (parser.list->parsed()) return ListPlugins(directories, arguments.json, out);

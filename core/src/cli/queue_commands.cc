@@ -1,16 +1,14 @@
 #include "cli/queue_commands.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "cli/new_file.h"
 #include "cli/text.h"
 #include "gateway/gateway.h"
 #include "gateway/store_check.h"
@@ -172,63 +170,6 @@ std::string Dump(const Json& json) {
 }
 
 // ---- export
-
-// A file that was not there before; removed again unless it was finished.
-class NewFile {
- public:
-  explicit NewFile(std::string path)
-      : path_(std::move(path)),
-        fd_(open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640)) {
-    if (fd_ < 0) Fail();
-  }
-  ~NewFile() {
-    if (fd_ < 0) return;
-    close(fd_);
-    if (!finished_) unlink(path_.c_str());
-  }
-  NewFile(const NewFile&) = delete;
-  NewFile& operator=(const NewFile&) = delete;
-
-  bool Write(std::string_view line) {
-    buffer_.append(line).push_back('\n');
-    return buffer_.size() < kBuffer || Flush();
-  }
-  bool Finish() {
-    if (!Flush()) return false;
-    if (fsync(fd_) != 0) return Fail();
-    const size_t slash = path_.rfind('/');
-    const std::string parent = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
-    const int directory = open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const bool synced = directory >= 0 && fsync(directory) == 0;
-    if (!synced) Fail();
-    if (directory >= 0) close(directory);
-    finished_ = synced;
-    return synced;
-  }
-  const std::string& error() const { return error_; }  // empty: none
-
- private:
-  static constexpr size_t kBuffer = 1 << 20;
-  bool Fail() {
-    if (error_.empty()) error_ = path_ + ": " + std::strerror(errno);
-    return false;
-  }
-  bool Flush() {
-    for (size_t done = 0; done < buffer_.size();) {
-      const ssize_t n = write(fd_, buffer_.data() + done, buffer_.size() - done);
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return Fail();
-      done += static_cast<size_t>(n);
-    }
-    buffer_.clear();
-    return true;
-  }
-
-  const std::string path_;
-  const int fd_;
-  std::string buffer_, error_;
-  bool finished_ = false;
-};
 
 // ---- verify and repair
 

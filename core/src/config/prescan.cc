@@ -3,37 +3,13 @@
 
 #include "config/text.h"
 #include "config/toml_reader.h"
+#include "platform/utf8.h"
 
 namespace penstock::config {
 namespace {
 
 constexpr size_t kMostDots = 16;      // in one key
 constexpr size_t kMostBrackets = 32;  // around one value
-
-// The length of the UTF-8 character at the start of text, 0 when it is none.
-size_t CharacterLength(std::string_view text) {
-  const auto at = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned lead = at(0);
-  if (lead < 0x80) return 1;
-  size_t length = 0;
-  unsigned low = 0x80, high = 0xBF;  // of the second byte
-  if (lead >= 0xC2 && lead <= 0xDF) {
-    length = 2;
-  } else if (lead >= 0xE0 && lead <= 0xEF) {
-    length = 3;
-    if (lead == 0xE0) low = 0xA0;
-    if (lead == 0xED) high = 0x9F;
-  } else if (lead >= 0xF0 && lead <= 0xF4) {
-    length = 4;
-    if (lead == 0xF0) low = 0x90;
-    if (lead == 0xF4) high = 0x8F;
-  }
-  if (length == 0 || text.size() < length || at(1) < low || at(1) > high) return 0;
-  for (size_t i = 2; i < length; ++i) {
-    if ((at(i) & 0xC0u) != 0x80u) return 0;
-  }
-  return length;
-}
 
 // Follows just as much of TOML as is needed to know what stands in a string or a comment. Only good
 // files must be followed rightly: in a bad one the library stops at the same place or before.
@@ -43,7 +19,7 @@ class Scanner {
 
   bool Run() {
     while (at_ < text_.size()) {
-      const size_t length = CharacterLength(text_.substr(at_));
+      const size_t length = Utf8CharacterLength(text_.substr(at_));
       if (length == 0) return Fail("not UTF-8 text");
       if (text_[at_] == '\0') return Fail("a NUL byte: this is not a text file");
       if (!Follow(text_[at_])) return false;

@@ -1,4 +1,5 @@
-// Sentences for people. Private to this folder.
+// Sentences for people. For this folder, and for core/src/import, which speaks of files as this one
+// does.
 #pragma once
 
 #include <cstdint>
