@@ -19,8 +19,8 @@ class Patterns {
 
  private:
   // In an expression stand a few; those that are made of an event's own fields push out the oldest.
-  static constexpr size_t kMost = 32;
-  static constexpr int64_t kMaxBytes = 4 << 20;  // of each, with what it remembers
+  static constexpr size_t kMost = 16;
+  static constexpr int64_t kMaxBytes = 2 << 20;  // of each, with what it remembers
 
   std::map<std::string, std::unique_ptr<RE2>, std::less<>> compiled_;
   std::deque<std::string> order_;

@@ -176,6 +176,13 @@ class DiskSchedule {
       spec.max_behind.events = Pick({0, 1, 5});
       spec.max_behind.age = seconds(Pick({0, 3}));
     }
+    // Of a strict route the model must know what was never sent.
+    if (spec.order == Order::kRelaxed && random_.OneIn(2)) {
+      static const auto filter = Filtering(RouteModel::kFilter).filter;  // all run on this thread
+      route.model.filters = true;
+      route.model.on_error = static_cast<OnFilterError>(random_.Below(3));
+      spec.sink_filter = {filter, route.model.on_error};
+    }
     route.model.unknowns = sink.port.unknowns;
     route.model.may_drop = spec.skip_when_behind || source.drops();
     route.model.buries = !source.letters_wait();
@@ -313,7 +320,7 @@ class DiskSchedule {
 
   // Everything is well from now on.
   void Finish() {
-    for (int round = 0; round < 500; ++round) {
+    for (int round = 0; round < 2000; ++round) {
       Commit();
       bool drained = true;
       for (Sink& sink : sinks_) {
@@ -389,11 +396,20 @@ class DiskSchedule {
     EXPECT_EQ(Dropped(ledger, DropReason::kBehind) + Dropped(ledger, DropReason::kWhenFull) +
                   Dropped(ledger, DropReason::kCorrupted),
               0u);
+    uint64_t filtered = 0, failed = 0;
     for (const uint64_t number : source.acked) {
-      if (Unencodable(number)) continue;
       const auto sent = model.events.find(number);
-      EXPECT_TRUE(sent != model.events.end()) << number << " is lost";
+      if (model.Filtered(number)) {
+        EXPECT_TRUE(sent == model.events.end()) << number << " is not filtered";
+        filtered += RouteModel::FilterDrops(number) ? 1 : 0;
+        failed += RouteModel::FilterDrops(number) ? 0 : 1;
+      } else if (!Unencodable(number)) {
+        EXPECT_TRUE(sent != model.events.end()) << number << " is lost";
+      }
     }
+    EXPECT_EQ(Dropped(ledger, DropReason::kFiltered), filtered);
+    const bool drops = model.filters && model.on_error == OnFilterError::kDrop;
+    EXPECT_GE(Dropped(ledger, DropReason::kFilterError), drops ? failed : 0);
     if (source.keeps_letters && source.letter_limits.max_events >= 1000) CheckLetters(sink, route);
   }
 
@@ -407,13 +423,17 @@ class DiskSchedule {
       const uint64_t number = std::stoull(std::string((*block)->at(letter.offset).payload));
       EXPECT_TRUE(buried.insert(number).second);
       const auto sent = route.model.events.find(number);
-      EXPECT_EQ(sent == route.model.events.end(), Unencodable(number)) << number;
+      EXPECT_EQ(sent == route.model.events.end(),
+                Unencodable(number) || route.model.FilterBuries(number))
+          << number;
       if (sent == route.model.events.end()) continue;
       EXPECT_NE(sent->second.fate, Fate::kDelivered) << number << " is delivered and buried";
       EXPECT_EQ(sent->second.id, letter.id);
     }
     for (const uint64_t number : route.source->acked) {
       if (buried.count(number) > 0) continue;
+      ASSERT_FALSE(route.model.FilterBuries(number)) << number << " is lost";
+      if (route.model.Filtered(number)) continue;
       ASSERT_FALSE(Unencodable(number)) << number << " is lost";
       const auto sent = route.model.events.find(number);
       if (sent == route.model.events.end()) continue;  // told already

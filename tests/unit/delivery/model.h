@@ -53,6 +53,9 @@ struct RouteModel {
   OnFilterError on_error{};
   static bool FilterFails(uint64_t number) { return number % 7 == 3; }
   static bool FilterDrops(uint64_t number) { return number % 5 == 1 && !FilterFails(number); }
+  bool FilterBuries(uint64_t number) const {
+    return filters && FilterFails(number) && on_error == OnFilterError::kDeadLetter;
+  }
   bool Filtered(uint64_t number) const {
     return filters &&
            (FilterDrops(number) || (FilterFails(number) && on_error != OnFilterError::kPass));
