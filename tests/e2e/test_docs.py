@@ -179,7 +179,7 @@ TABLES = {"ReadCommit": "commit.", "ReadQueue": "queue.", "ReadDeadLetters": "de
           "behind": "max_behind."}
 READERS = {"gateway": r"Gateway|StateDir|Commit|Admin\w+",
            "sources.NAME": "Source|Queue|DeadLetters",
-           "sinks.NAME": "Sink|From|Headers|Behind|Retry"}
+           "sinks.NAME": "Sink|Preset|From|Headers|Behind|Retry"}
 
 
 def keys_read(kind):

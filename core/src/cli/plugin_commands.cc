@@ -36,6 +36,7 @@ constexpr Common kSourceCommon[] = {
 };
 constexpr Common kSinkCommon[] = {
     {"from", "The sources that it reads, as [\"orders\"], or [\"*\"] for all. Required."},
+    {"preset", "argo: fills in what Argo Events' bus expects; what is written counts."},
     {"format", "cloudevents (default), cloudevents-binary, argo or raw."},
     {"headers", "A table of header names and templates."},
     {"order", "relaxed (default) or strict."},

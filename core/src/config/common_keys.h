@@ -9,8 +9,8 @@ namespace penstock::config {
 
 inline constexpr std::array<std::string_view, 7> kSourceKeys{
     "plugin", "event_source", "event_name", "event_type", "metadata", "queue", "dead_letters"};
-inline constexpr std::array<std::string_view, 10> kSinkKeys{
-    "plugin",      "from",       "format",        "headers", "order",
-    "when_behind", "max_behind", "max_in_flight", "retry",   "start"};
+inline constexpr std::array<std::string_view, 11> kSinkKeys{
+    "plugin",      "preset",     "from",          "format", "headers", "order",
+    "when_behind", "max_behind", "max_in_flight", "retry",  "start"};
 
 }  // namespace penstock::config

@@ -25,11 +25,14 @@ struct Position {
   std::string file;
   uint32_t line = 0;    // from 1; 0: no place in a file
   uint32_t column = 0;  // from 1
+  // Not empty: the value is not written there but comes from this preset, which is asked for there.
+  std::string preset = {};
 };
 
 enum class Severity { kNotice, kWarning, kError };
 
-// One thing found in the configuration. ToString: "FILE:LINE:COLUMN: error: TEXT".
+// One thing found in the configuration. ToString: "FILE:LINE:COLUMN: error: TEXT", where TEXT says
+// when the value is a preset's.
 struct Finding {
   Severity severity = Severity::kError;
   Position where;
@@ -124,6 +127,8 @@ struct SinkConfig {
   uint64_t retry_limit_attempts = 0;            // 0: no limit
   std::chrono::nanoseconds retry_limit_age{0};  // 0: no limit
   bool start_oldest = false;                    // where a sink that is new to a queue begins
+  std::string preset;                           // empty: none
+  std::vector<std::string> preset_gives;        // what it fills in, as lines: `stream.replicas = 3`
   std::shared_ptr<const RawOptions> raw;
 };
 

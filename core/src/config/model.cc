@@ -12,6 +12,7 @@
 
 #include "config/common_keys.h"
 #include "config/files.h"
+#include "config/presets.h"
 #include "config/table_reader.h"
 #include "config/template_check.h"
 
@@ -315,11 +316,12 @@ class Builder {
     table.RefuseUnknown();
   }
 
-  void ReadSink(const Member& member) {
-    if (!CheckInstance(member, "sinks")) return;
+  void ReadSink(const Member& written) {
+    if (!CheckInstance(written, "sinks")) return;
     SinkConfig sink;
-    sink.name = member.key;
-    sink.where = member.value.where.ToPosition();
+    sink.name = written.key;
+    sink.where = written.value.where.ToPosition();
+    const Member member = ReadPreset(written, &sink);
     TableReader table(&member.value, Cat("sinks.", member.key), findings_);
     ReadPlugin(&table, member, kSinkKeys, &sink.plugin, &sink.plugin_where);
     ReadFrom(&table, member, &sink);
@@ -341,6 +343,24 @@ class Builder {
       readers.plain += plain ? 1 : 0;
     }
     config_.sinks.push_back(std::move(sink));
+  }
+
+  // The table with what its preset fills in. The key itself is gone then: what counts is what it
+  // says.
+  Member ReadPreset(const Member& written, SinkConfig* sink) {
+    Member member = written;
+    TableReader table(&written.value, Cat("sinks.", written.key), findings_);
+    const Node* node = table.Find("preset");
+    if (node == nullptr) return member;
+    std::erase_if(member.value.members, [](const Member& m) { return m.key == "preset"; });
+    const size_t chosen = table.ChooseName("preset", PresetNames());
+    if (chosen == PresetNames().size()) return member;
+    const Member* plugin = written.value.Find("plugin");
+    sink->preset = PresetNames()[chosen];
+    sink->preset_gives =
+        ApplyPreset(PresetNames()[chosen], plugin == nullptr ? "" : plugin->value.text, node->where,
+                    &member.value);
+    return member;
   }
 
   void ReadFrom(TableReader* table, const Member& member, SinkConfig* sink) {

@@ -16,8 +16,11 @@ struct Place {
   std::shared_ptr<const std::string> file;
   uint32_t line = 0;
   uint32_t column = 0;
+  std::string_view preset = {};  // as in Position; of static storage
 
-  Position ToPosition() const { return {file ? *file : std::string(), line, column}; }
+  Position ToPosition() const {
+    return {file ? *file : std::string(), line, column, std::string(preset)};
+  }
 };
 
 struct Member;

@@ -41,6 +41,9 @@ class TableReader {
     if (chosen < N) *out = choices[chosen].second;
   }
 
+  // The index of the name that is written; names.size() when it is not set or none of them.
+  size_t ChooseName(std::string_view key, std::span<const std::string_view> names);
+
   // Call last: a finding for each key that nobody asked for.
   void RefuseUnknown();
 
@@ -49,8 +52,6 @@ class TableReader {
   const Node* node() const { return node_; }
 
  private:
-  size_t ChooseName(std::string_view key, std::span<const std::string_view> names);
-
   const Node* node_;
   std::string path_;
   Findings* findings_;

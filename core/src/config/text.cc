@@ -72,7 +72,8 @@ std::string Finding::ToString() const {
     }
     out += ": ";
   }
-  return Cat(out, SeverityName(severity), ": ", text);
+  const std::string origin = where.preset.empty() ? "" : Cat("preset ", where.preset, ": ");
+  return Cat(out, SeverityName(severity), ": ", origin, text);
 }
 
 bool Loaded::ok() const {

@@ -127,6 +127,12 @@ const SourcePart& SourceOf(const Prepared& prepared, const std::string& name) {
                        [&](const SourcePart& s) { return s.config->name == name; });
 }
 
+void DescribePreset(const config::SinkConfig& sink, std::string* out) {
+  if (sink.preset.empty()) return;
+  *out += "    preset " + sink.preset + ", beside what the table says itself:\n";
+  for (const std::string& line : sink.preset_gives) *out += "      " + line + "\n";
+}
+
 void DescribeRoute(const SourcePart& source, const SinkPart& sink, std::string* out) {
   *out += "  " + source.config->name + " -> " + sink.config->name + "\n";
   const auto line = [out](const char* label, const std::string& text) {
@@ -160,6 +166,7 @@ std::string DescribeRoutes(const Prepared& prepared) {
   for (const SinkPart& sink : prepared.sinks) {
     out += "sink " + sink.config->name + " (" + sink.config->plugin + ", format " +
            std::string(event::FormatName(sink.config->format)) + ")\n";
+    DescribePreset(*sink.config, &out);
     for (const std::string& name : sink.config->from)
       DescribeRoute(SourceOf(prepared, name), sink, &out);
   }

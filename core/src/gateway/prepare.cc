@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "gateway/subjects.h"
+
 namespace penstock::gateway {
 namespace {
 
@@ -183,6 +185,7 @@ std::unique_ptr<Prepared> Prepare(const CommandOptions& options, plugin::Registr
   NoteShadowed(*prepared, *registry, findings);
   CheckSharedIds(*prepared, findings);
   CheckRetryLimits(*prepared, findings);
+  CheckSubjects(*prepared, findings);
   config::Sort(loaded.files, findings);
   return prepared;
 }

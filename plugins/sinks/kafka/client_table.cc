@@ -109,6 +109,25 @@ std::string Fault(const std::string& key, const std::string& value, rd_kafka_con
   return {};
 }
 
+// What makes TLS worth little stays possible, and is said at each start.
+void WarnUnverified(const rd_kafka_conf_t* conf, const Report& report) {
+  const auto is = [conf](const char* key, std::string_view value) {
+    std::array<char, 16> text{};
+    size_t size = text.size();
+    return rd_kafka_conf_get(conf, key, text.data(), &size) == RD_KAFKA_CONF_OK &&
+           value == text.data();
+  };
+  if (is("enable.ssl.certificate.verification", "false")) {
+    report.Warning("client/enable.ssl.certificate.verification",
+                   "the brokers' certificates are not verified: anybody on the way can read and "
+                   "change events; give ssl.ca.location instead");
+  } else if (is("ssl.endpoint.identification.algorithm", "none")) {
+    report.Warning("client/ssl.endpoint.identification.algorithm",
+                   "the names in the brokers' certificates are not looked at: whoever has any "
+                   "certificate of a trusted authority can read and change events; leave it out");
+  }
+}
+
 void Set(rd_kafka_conf_t* conf, const std::string& key, const std::string& value) {
   std::array<char, 512> text{};
   if (rd_kafka_conf_set(conf, key.c_str(), value.c_str(), text.data(), text.size()) !=
@@ -125,6 +144,7 @@ void CheckClient(const Entries& client, const Report& report) {
     const std::string fault = Fault(key, value, scratch.get());
     if (!fault.empty()) report.Error(("client/" + key).c_str(), fault);
   }
+  WarnUnverified(scratch.get(), report);
   const std::string* servers = Find(client, "bootstrap.servers");
   if (servers == nullptr || servers->empty())
     report.Error("client",

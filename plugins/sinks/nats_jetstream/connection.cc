@@ -67,7 +67,9 @@ std::string ConnectFailure(natsStatus status, const Settings& settings,
     case NATS_SECURE_CONNECTION_REQUIRED:
       return "the server at " + servers + " wants TLS: write tls://HOST:PORT, or set tls.ca_file";
     case NATS_SECURE_CONNECTION_WANTED:
-      return "TLS is configured, and the server at " + servers + " offers none";
+      return "TLS is configured, and the server at " + servers +
+             " offers none, or leaves the choice (allow_non_tls), which older versions of nats.c "
+             "do not take up: let the server demand TLS, or leave tls out";
     default:
       break;
   }

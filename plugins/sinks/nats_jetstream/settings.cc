@@ -57,6 +57,27 @@ void CheckTls(const Config& config, const Report& report) {
   }
 }
 
+// What the server deletes by itself is lost to whoever has not read it, and nobody is told.
+void CheckDiscard(const Config& config, const Report& report) {
+  const int64_t messages = config.Int("stream.max_messages"),
+                bytes = config.Int("stream.max_bytes");
+  if (config.Str("stream.discard") == "old" && (messages > 0 || bytes > 0)) {
+    std::string bound;
+    if (messages > 0) bound = std::to_string(messages) + " messages";
+    if (bytes > 0) bound += (bound.empty() ? "" : " or ") + std::to_string(bytes) + " bytes";
+    report.Warning("stream.discard",
+                   "EVENTS CAN BE LOST: when the stream has " + bound +
+                       ", the server deletes the oldest for each new one, also those that nobody "
+                       "has read yet, and nobody is told; write stream = { discard = \"new\" }, "
+                       "and events wait in the queue here until the stream has room");
+  }
+  if (config.Duration("stream.max_age").count() > 0) {
+    report.Notice("stream.max_age",
+                  "the stream deletes messages of that age, also those that nobody has read; "
+                  "stream = { max_age = \"0s\" } keeps them");
+  }
+}
+
 void CheckStream(const Config& config, const Report& report) {
   const std::string name = config.Str("stream.name");
   if (name.find_first_of(" .*>\t\r\n/\\") != std::string::npos) {
@@ -70,6 +91,15 @@ void CheckStream(const Config& config, const Report& report) {
                  "stream.create needs stream.subjects, the subjects that the stream takes, as in "
                  "subjects = [\"orders.>\"]");
   }
+  const auto age = config.Duration("stream.max_age");
+  if (age.count() > 0 && age < std::chrono::milliseconds(100))
+    report.Error("stream.max_age", "a stream keeps a message for 100ms at least; 0s: for ever");
+  if (age.count() > 0 && config.Duration("stream.duplicates") > age) {
+    report.Error("stream.duplicates",
+                 "stream.duplicates cannot be longer than stream.max_age: a server makes no such "
+                 "stream");
+  }
+  CheckDiscard(config, report);
 }
 
 }  // namespace
@@ -95,6 +125,8 @@ Settings::Settings(const Config& config)
   stream.subjects = config.List("stream.subjects");
   stream.memory = config.Str("stream.storage") == "memory";
   stream.replicas = config.Int("stream.replicas");
+  stream.max_messages = config.Int("stream.max_messages");
+  stream.max_age = config.Duration("stream.max_age");
   stream.max_bytes = config.Int("stream.max_bytes");
   stream.discard_old = config.Str("stream.discard") == "old";
   stream.duplicates = config.Duration("stream.duplicates");

@@ -15,7 +15,9 @@ struct StreamSettings {
   std::vector<std::string> subjects;
   bool memory = false;
   int64_t replicas = 1;
-  int64_t max_bytes = 0;  // 0: no bound
+  int64_t max_messages = 0;  // 0: no bound, likewise the next two
+  int64_t max_bytes = 0;
+  std::chrono::nanoseconds max_age{0};
   bool discard_old = false;
   std::chrono::nanoseconds duplicates{0};
 };

@@ -33,9 +33,17 @@ class JetStreamSink : public Sink {
           .Choices("file|memory")
           .Help("Where a created stream keeps its messages."),
       Option::Int("stream.replicas").Default("1").Range(1, 5).Help("Replicas of a created stream."),
+      Option::Int("stream.max_messages")
+          .Default("0")
+          .Range(0, 1'000'000'000'000)
+          .Help("How many messages a created stream keeps; 0: as many as there are."),
       Option::Size("stream.max_bytes")
           .Default("0")
           .Help("Size limit of a created stream; 0: none."),
+      Option::Duration("stream.max_age")
+          .Default("0s")
+          .Range(0, 315'360'000'000'000'000)
+          .Help("How long a created stream keeps a message, read or not; 0s: for ever."),
       Option::String("stream.discard")
           .Default("new")
           .Choices("new|old")

@@ -44,10 +44,14 @@ std::vector<std::string> Compare(const jsStreamConfig& found, const StreamSettin
          wanted.memory ? "memory" : "file");
   differ("replicas", std::to_string(found.Replicas), std::to_string(wanted.replicas));
   const auto bytes = [](int64_t n) { return n <= 0 ? "unlimited" : std::to_string(n) + " bytes"; };
+  const auto count = [](int64_t n) { return n <= 0 ? "unlimited" : std::to_string(n); };
+  differ("max_messages", count(found.MaxMsgs), count(wanted.max_messages));
   differ("max_bytes", bytes(found.MaxBytes), bytes(wanted.max_bytes));
   differ("discard", found.Discard == js_DiscardNew ? "new" : "old",
          wanted.discard_old ? "old" : "new");
   const auto seconds = [](int64_t ns) { return std::to_string(ns / 1000000000) + "s"; };
+  const auto age = [&](int64_t ns) { return ns <= 0 ? "unlimited" : seconds(ns); };
+  differ("max_age", age(found.MaxAge), age(wanted.max_age.count()));
   differ("duplicates", seconds(found.Duplicates), seconds(wanted.duplicates.count()));
   if (found.Sealed) different.emplace_back("it is sealed, so that it takes nothing");
   return different;
@@ -63,6 +67,8 @@ natsStatus Add(jsCtx* js, jsOptions* options, const StreamSettings& stream, jsEr
   config.SubjectsLen = static_cast<int>(subjects.size());
   config.Storage = stream.memory ? js_MemoryStorage : js_FileStorage;
   config.Replicas = stream.replicas;
+  config.MaxMsgs = stream.max_messages > 0 ? stream.max_messages : -1;
+  config.MaxAge = stream.max_age.count();
   config.MaxBytes = stream.max_bytes > 0 ? stream.max_bytes : -1;
   config.Discard = stream.discard_old ? js_DiscardOld : js_DiscardNew;
   config.Duplicates = stream.duplicates.count();
@@ -82,14 +88,25 @@ StreamVerdict Missing(const StreamSettings& stream, natsStatus status, jsErrCode
   return verdict;
 }
 
+// A server alone keeps one copy, a cluster as many as it has servers.
+std::string ReplicasHint(const StreamSettings& stream, jsErrCode code) {
+  const std::string asked = "; stream.replicas is " + std::to_string(stream.replicas);
+  if (code == JSStreamReplicasNotSupportedErr)
+    return asked + " and this server is in no cluster: write stream = { replicas = 1 }";
+  if (stream.replicas > 1 && (code == JSClusterNoPeersErr || code == JSInsufficientResourcesErr))
+    return asked + ": a cluster needs as many servers, else write stream = { replicas = 1 }";
+  return {};
+}
+
 StreamVerdict Create(jsCtx* js, jsOptions* options, const StreamSettings& stream) {
   StreamVerdict verdict;
   auto code = static_cast<jsErrCode>(0);
   const natsStatus status = Add(js, options, stream, &code);
   verdict.usable = verdict.created = status == NATS_OK;
-  verdict.text = verdict.usable ? "created stream " + stream.name
-                                : "cannot create stream " + stream.name + ": " +
-                                      Reason(status, code) + "; it is tried again";
+  verdict.text = verdict.usable
+                     ? "created stream " + stream.name
+                     : "cannot create stream " + stream.name + ": " + Reason(status, code) +
+                           ReplicasHint(stream, code) + "; it is tried again";
   return verdict;
 }
 

@@ -173,10 +173,30 @@ TEST_F(NatsJetStreamTls, VerifiesTheServersName) {
   EXPECT_TRUE(right.Ready());
 }
 
-TEST_F(NatsJetStreamTls, CanLeaveVerificationOut) {
-  NatsServer server(Config());
-  LoggedIn run(With(server, {{"tls.insecure_skip_verify", true}}));
-  EXPECT_TRUE(run.Ready());
+// The servers of Argo's controller: a certificate of their own, and the user "js" or a token.
+TEST_F(NatsJetStreamTls, CanLeaveVerificationOutWithEachLogin) {
+  const std::string logins[] = {"", "authorization { user: js, password: pw }",
+                                "authorization { token: pw }"};
+  const Values keys[] = {{}, {{"user", "js"}, {"password", "env:P"}}, {{"token", "env:P"}}};
+  for (size_t i = 0; i < std::size(logins); ++i) {
+    NatsServer server(Config() + "\n" + logins[i]);
+    Values values = keys[i];
+    values.insert({"tls.insecure_skip_verify", true});
+    LoggedIn run(With(server, values), {{"env:P", "pw"}});
+    EXPECT_TRUE(run.Ready()) << logins[i];
+  }
+}
+
+TEST_F(NatsJetStreamTls, ServerThatLeavesTheChoice) {
+  NatsServer server(Config() + "\nallow_non_tls: true");
+  LoggedIn plain(With(server));
+  EXPECT_TRUE(plain.Ready());
+  // nats.c 3.4.1 asks for TLS only where it must; what matters is that it is never left out.
+  LoggedIn verified(With(server, {{"tls.ca_file", File("other-ca.pem")}}));
+  EXPECT_TRUE(verified.host.WaitStates(2));
+  EXPECT_TRUE(verified.host.HasText("(allow_non_tls)") ||
+              verified.host.HasText("no TLS connection to"));
+  EXPECT_NE(verified.host.states().back().first, PENSTOCK_STATE_READY);
 }
 
 TEST_F(NatsJetStreamTls, ShowsItsOwnCertificate) {

@@ -220,13 +220,55 @@ TEST(NatsJetStreamStream, CreatesOneThatPushesBack) {
   EXPECT_EQ(run.Send(Message("t.a", "x", "1")).outcome, PENSTOCK_DELIVERED);
 }
 
+// What preset = "argo" gives, on a server alone.
+Values ArgosStream(int64_t replicas) {
+  return {{"stream.name", "default"},
+          {"stream.create", true},
+          {"stream.subjects", List{"default.*.*"}},
+          {"stream.replicas", replicas},
+          {"stream.max_messages", 50000},
+          {"stream.max_age", std::chrono::hours(168)},
+          {"stream.discard", "old"},
+          {"stream.duplicates", seconds(300)}};
+}
+
+TEST(NatsJetStreamStream, CreatesTheOneOfArgoEvents) {
+  NatsServer server;
+  Bus bus(server.url());
+  Running run(With(server, ArgosStream(1)));
+  const bool seen = bus.Look("default", [](const jsStreamInfo& info) {
+    const jsStreamConfig& config = *info.Config;
+    EXPECT_STREQ(config.Subjects[0], "default.*.*");
+    EXPECT_EQ(config.Storage, js_FileStorage);
+    EXPECT_EQ(config.Retention, js_LimitsPolicy);
+    EXPECT_EQ(config.Discard, js_DiscardOld);
+    EXPECT_EQ(config.MaxMsgs, 50000);
+    EXPECT_EQ(config.MaxBytes, -1);
+    EXPECT_EQ(config.MaxAge, std::chrono::nanoseconds(std::chrono::hours(168)).count());
+    EXPECT_EQ(config.Duplicates, std::chrono::nanoseconds(seconds(300)).count());
+  });
+  EXPECT_TRUE(seen);
+  EXPECT_EQ(run.Send(Message("default.es.ev", "x", "1")).outcome, PENSTOCK_DELIVERED);
+}
+
+TEST(NatsJetStreamStream, SaysWhatToWriteWhenAServerAloneCannotReplicate) {
+  NatsServer server;
+  Running run(With(server, ArgosStream(3)), false);
+  EXPECT_TRUE(run.host.WaitText("write stream = { replicas = 1 }"));
+  EXPECT_EQ(run.host.states().back().first, PENSTOCK_STATE_CONNECTING);
+}
+
 TEST(NatsJetStreamStream, LeavesOneThatExistsAndNamesTheDifferences) {
   NatsServer server;
   Bus bus(server.url());
-  bus.AddStream("S", "t.>");
-  Running run(With(
-      server, {{"stream.name", "S"}, {"stream.create", true}, {"stream.subjects", List{"t.>"}}}));
+  bus.AddStream("S", "t.>", [](jsStreamConfig* config) { config->MaxMsgs = 7; });
+  Running run(With(server, {{"stream.name", "S"},
+                            {"stream.create", true},
+                            {"stream.subjects", List{"t.>"}},
+                            {"stream.max_age", seconds(150)}}));
   EXPECT_TRUE(run.host.WaitText("discard is old, configured is new"));
+  EXPECT_TRUE(run.host.WaitText("max_messages is 7, configured is unlimited"));
+  EXPECT_TRUE(run.host.WaitText("max_age is unlimited, configured is 150s"));
   EXPECT_FALSE(run.host.HasText("subjects is"));
   bus.Look("S", [](const jsStreamInfo& info) { EXPECT_EQ(info.Config->Discard, js_DiscardOld); });
 }
@@ -275,6 +317,21 @@ TEST(NatsJetStreamCheck, FindsWhatCannotWork) {
   finds({{"stream.name", "a.b"}}, "2 stream.name:");
   finds({{"stream.create", true}}, "2 stream.create: stream.create needs stream.name");
   finds({{"stream.create", true}, {"stream.name", "S"}}, "needs stream.subjects");
+  Values made = {{"stream.create", true}, {"stream.name", "S"}, {"stream.subjects", List{"t.>"}}};
+  EXPECT_EQ(texts(made), "");
+  const auto with = [&](Values more) {
+    more.insert(made.begin(), made.end());
+    return more;
+  };
+  EXPECT_EQ(texts(with({{"stream.discard", "old"}})), "") << "nothing bounds it";
+  EXPECT_EQ(texts(with({{"stream.max_messages", 5}})), "") << "it refuses what has no room";
+  finds(with({{"stream.discard", "old"}, {"stream.max_messages", 5}}),
+        "1 stream.discard: EVENTS CAN BE LOST: when the stream has 5 messages, ");
+  finds(with({{"stream.discard", "old"}, {"stream.max_messages", 5}, {"stream.max_bytes", 9}}),
+        "5 messages or 9 bytes");
+  finds(with({{"stream.max_age", std::chrono::hours(1)}}), "0 stream.max_age: the stream deletes");
+  finds(with({{"stream.max_age", milliseconds(50)}}), "2 stream.max_age:");
+  finds(with({{"stream.max_age", seconds(60)}}), "2 stream.duplicates: ");
   finds({{"msg_id", ""}}, "0 msg_id: without msg_id");
   finds({{"max_in_flight.events", 2000000}}, "2 max_in_flight.events:");
 }

@@ -110,6 +110,9 @@ class NatsServer(Process):
     def state(self, name="EVENTS"):
         return self._run(lambda js: js.stream_info(name)).state
 
+    def stream_config(self, name="EVENTS"):
+        return self._run(lambda js: js.stream_info(name)).config
+
     def has_stream(self, name="EVENTS"):
         async def work(js):
             try:
