@@ -51,6 +51,9 @@ class JetStream(NatsServer):
         with NatsWire(self.port, self.tls) as wire:
             return json.loads(wire.request(f"$JS.API.STREAM.INFO.{STREAM}"))
 
+    def server_pid(self):
+        return self.pid
+
     def tap(self):
         """Notes from now on when which event came."""
         return Tap(self.port, self.tls, SUBJECTS)
@@ -82,6 +85,9 @@ class Kafka(KafkaBus):
         return (f'[sinks.bus]\nplugin = "kafka"\npreset = "argo"\nfrom = ["{source}"]\n'
                 f'topic = "{self.topic}"\n'
                 f'client = {{ "bootstrap.servers" = "{self.broker.bootstrap}" }}\n')
+
+    def server_pid(self):
+        return self.broker.pid()
 
     def kill(self):
         self.broker.kill()

@@ -27,7 +27,6 @@ class Case:
     rows: Callable
     contenders: tuple = ("argo", "penstock")
     rounds: int = 3
-    quick: bool = False  # belongs to the quick form
     kafka: bool = False  # shares a broker between the runs
 
 
@@ -59,3 +58,8 @@ def ratio(results, a, b, key):
     """Of a to b within each round; the median of them."""
     return statistics.median(x / y for x, y in zip(values(results, a, key),
                                                    values(results, b, key)))
+
+
+def part(value):
+    """A ratio, as exact as it is worth."""
+    return number(value, 0 if value >= 10 else 1)

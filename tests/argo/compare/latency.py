@@ -4,7 +4,7 @@ import json
 import statistics
 
 from bus import unwrap
-from case import Case, Row, median, number, ratio
+from case import Case, Row, median, number, part, ratio
 from measure import cpu_seconds
 
 RATE, SECONDS, WARM = 1000, 20, 2
@@ -40,7 +40,7 @@ def rows(results):
             Row(f"CPU of the client an event at {RATE:,} events/s, us",
                 number(median(results, "argo", "cpu_us")),
                 f"{number(median(results, 'penstock', 'cpu_us'), 1)} "
-                f"(1/{number(ratio(results, 'argo', 'penstock', 'cpu_us'))})")]
+                f"(1/{part(ratio(results, 'argo', 'penstock', 'cpu_us'))})")]
 
 
 CASES = [Case("latency", run, rows)]

@@ -9,7 +9,7 @@ from harness.monitor import Monitor
 from stage import settled
 
 RATE, SIZE, LARGE, AT = 200, 1024, 5 * 1024 * 1024, 1200
-TOTAL = 4000
+TOTAL = 2000
 QUIET = 8  # Argo connects anew after up to 5 s
 WATCHED = 20  # seconds
 NAMED = r"larger than max"  # gRPC's words, and ours

@@ -3,7 +3,7 @@
 import functools
 import time
 
-from case import Case, Row, median, number, ratio
+from case import Case, Row, median, number, part, ratio
 from measure import cpu_seconds, peak_kib
 from servers import Blast
 from stage import settled
@@ -18,12 +18,15 @@ def run(stage, contender, kind):
     client = stage.client(contender, stage.start(Blast(stage.directory, SIZE)), bus)
     bus.wait_count(1)
     time.sleep(WARM)
-    cpu, begun, before = cpu_seconds(client.pid), time.monotonic(), bus.count()
+
+    def now():
+        return (time.monotonic(), cpu_seconds(client.pid), cpu_seconds(bus.server_pid()),
+                bus.count())
+    before = now()
     time.sleep(SECONDS)  # what is counted is what comes meanwhile
-    cpu, ended, after = cpu_seconds(client.pid) - cpu, time.monotonic(), bus.count()
-    events = after - before
-    return {"rate": events / (ended - begun), "cpu_us": cpu * 1e6 / events,
-            "peak_mib": peak_kib(client.pid) / 1024}
+    seconds, cpu, bus_cpu, events = (b - a for a, b in zip(before, now()))
+    return {"rate": events / seconds, "cpu_us": cpu * 1e6 / events,
+            "bus_cpu_us": bus_cpu * 1e6 / events, "peak_mib": peak_kib(client.pid) / 1024}
 
 
 def idle(stage, contender):
@@ -39,13 +42,15 @@ def rows(bus, results):
     faster = ratio(results, "penstock", "argo", "rate")
     cheaper = ratio(results, "argo", "penstock", "cpu_us")
     mib = [number(median(results, name, "peak_mib")) for name in ("argo", "penstock")]
+    of_bus = [number(median(results, name, "bus_cpu_us"), 1) for name in ("argo", "penstock")]
     return [Row(f"events/s to {bus}, {SIZE} B", number(median(results, "argo", "rate")),
-                f"{number(median(results, 'penstock', 'rate'))} ({number(faster, 1)} times)",
+                f"{number(median(results, 'penstock', 'rate'))} ({part(faster)} times)",
                 f"{FASTER} times", faster >= FASTER),
             Row(f"CPU of the client an event to {bus}, us",
                 number(median(results, "argo", "cpu_us")),
-                f"{number(median(results, 'penstock', 'cpu_us'), 1)} (1/{number(cheaper)})",
+                f"{number(median(results, 'penstock', 'cpu_us'), 1)} (1/{part(cheaper)})",
                 f"1/{CHEAPER}", cheaper >= CHEAPER),
+            Row(f"CPU of {bus} itself an event at that, us", *of_bus),
             Row(f"most memory (RSS) at that, to {bus}, MiB", *mib)]
 
 

@@ -26,8 +26,9 @@ def markdown(rows, seed):
     body = [head, ["---"] * 4 + ["--:"]]
     body += [[row.what, row.argo, row.penstock, verdict(row), str(row.rounds)] for row in rows]
     title = (f"Argo Events {argo_version()}, nats-server {CURRENT}, Apache Kafka "
-             f"{broker.DEFAULT_VERSION}; medians, in brackets from the least to the most; "
-             f"`--seed {seed}`.")
+             f"{broker.DEFAULT_VERSION}, all on one machine; `--seed {seed}`. Lost: the server had "
+             "handed it to gRPC, and it is not on the bus. Medians of the rounds, in brackets from "
+             "the least to the most.")
     return "\n".join([title, "", *("| " + " | ".join(line) + " |" for line in body)]) + "\n"
 
 
