@@ -1,4 +1,5 @@
-// What encoding costs an event, by format and payload size; and taking events into blocks.
+// What encoding costs an event, by format and payload size; and taking events into blocks; and
+// filtering them.
 #include <benchmark/benchmark.h>
 
 #include <string>
@@ -6,6 +7,7 @@
 #include "event/base64.h"
 #include "event/encode.h"
 #include "event/json.h"
+#include "filter/filter.h"
 
 namespace penstock::event {
 namespace {
@@ -59,6 +61,21 @@ void Scan(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(payload.size()));
 }
 BENCHMARK(Scan)->Arg(256)->Arg(16384);
+
+void Evaluate(benchmark::State& state, const char* expression, size_t size) {
+  const SourceInfo source = Source();
+  const auto filter = filter::Filter::Compile(expression).value();
+  const std::string payload = R"({"a":{"b":5},"rest":)" + JsonPayload(size - 20) + "}";
+  Event event;
+  event.payload = payload;
+  event.content_type = "application/json";
+  event.time_ns = 1'700'000'000'123'456'789;
+  for (auto _ : state) benchmark::DoNotOptimize(filter->Evaluate({event, source, 1, 2}));
+}
+BENCHMARK_CAPTURE(Evaluate, subject, "subject == 'created'", 256);
+BENCHMARK_CAPTURE(Evaluate, pattern, "matches(subject, '^cre.*d$')", 256);
+BENCHMARK_CAPTURE(Evaluate, body_256, "body.a.b == 5", 256);
+BENCHMARK_CAPTURE(Evaluate, body_16384, "body.a.b == 5", 16384);
 
 void Base64(benchmark::State& state) {
   const std::string bytes(static_cast<size_t>(state.range(0)), 'x');

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from harness.event_server import EventServer, PayloadServer, build_go_server  # noqa: E402
+from harness.event_server import BUILDERS, EventServer, PayloadServer  # noqa: E402
 from harness.gateway import PENSTOCK, Gateway  # noqa: E402
 from harness.kafka_bus import KafkaBus  # noqa: E402
 from harness.nats_bus import NatsServer  # noqa: E402
@@ -58,17 +58,16 @@ def start(request):
 
 
 @pytest.fixture(scope="session")
-def go_server():
-    """Builds the Go server, once, when a test needs it."""
-    return functools.cache(build_go_server)
+def built_server():
+    """Builds the server in a language, once, when a test needs it."""
+    return functools.cache(lambda language: BUILDERS.get(language, lambda: None)())
 
 
 @pytest.fixture
-def event_server(start, tmp_path, go_server):
+def event_server(start, tmp_path, built_server):
     """event_server(language="cpp", arguments=[...]) -> EventServer"""
     def make(language="cpp", **options):
-        if language == "go":
-            go_server()
+        built_server(language)
         return start(EventServer(tmp_path, language, **options))
     return make
 

@@ -7,6 +7,7 @@ import pytest
 
 from harness.gateway import run_penstock
 from harness.kafka_bus import make_certificates
+from harness.process import free_port
 
 COUNT = 300
 SOURCE = '[sources.orders]\nplugin = "generator"\n'
@@ -61,6 +62,22 @@ def test_a_stream_that_exists_is_left_as_it_is(event_server, nats_server, gatewa
     running.wait_for("max_messages is 1234, configured is 50000")
     running.stop_clean()
     assert bus.stream_config("default").max_msgs == 1234
+
+
+def test_three_replicas_in_a_cluster(event_server, nats_server, gateway):
+    """As Argo's controller has it, and with nothing but the preset."""
+    ports = [free_port() for _ in range(3)]
+    routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+    servers = [nats_server(f'server_name: n{i}\ncluster {{ name: c, listen: "127.0.0.1:{port}", '
+                           f'routes: [{routes}] }}', name=f"nats{i}")
+               for i, port in enumerate(ports)]
+    server = event_server()
+    running = gateway(server.source("orders", options=NAMES, count=COUNT) +
+                      sink(servers[0].url, stream=""))
+    running.wait_for("created stream default", timeout=60)
+    servers[0].wait_count(COUNT, "default")
+    running.stop_clean()
+    assert servers[0].stream_config("default").num_replicas == 3
 
 
 def test_three_replicas_on_a_server_alone(event_server, nats_server, gateway):

@@ -8,6 +8,7 @@ import pytest
 from harness import nats_keys
 from harness.event_server import LANGUAGES, assert_numbered
 from harness.kafka_bus import PASSWORD, USER, KafkaBus, make_certificates
+from harness.process import wait_until
 
 COUNT = 300
 
@@ -78,6 +79,21 @@ def test_source_of_a_wrong_name(certificates, event_server, nats, gateway):
     refused_source(certificates, False, options, event_server, nats, gateway)
 
 
+def test_source_of_an_authority_of_the_system(tmp_path, certificates, event_server, nats, gateway):
+    """Without a word about certificates; the system's are looked at again when they change."""
+    system = tmp_path / "system.pem"
+    system.write_bytes((certificates / "other.pem").read_bytes())
+    server = event_server(arguments=server_flags(certificates))
+    running = gateway(server.source("orders", options="", count=COUNT) + nats.sink(),
+                      env={"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(system)})
+    running.wait_for(r"warn  source orders: .*see tls.ca_file")
+    assert nats.count() == 0
+    (tmp_path / "new.pem").write_bytes((certificates / "ca.pem").read_bytes())
+    (tmp_path / "new.pem").rename(system)
+    nats.wait_count(COUNT)
+    running.stop_clean()
+
+
 def test_source_that_wants_our_certificate(certificates, event_server, nats, gateway):
     refused_source(certificates, True, tls_table(certificates), event_server, nats, gateway)
 
@@ -97,6 +113,45 @@ def test_source_token_corrected(language, tmp_path, certificates, event_server, 
     running.stop_clean()
     assert_numbered(nats.payloads(), COUNT)
     assert "right-token" not in running.text() and "wrong-token" not in running.text()
+
+
+# The content of a token's file, and the header's bytes, which are those that Argo Events sends.
+TOKENS = {
+    "plain": (b"t0.k-en_/+==", b"Bearer t0.k-en_/+=="),
+    "one newline": (b"t0ken\n", b"Bearer t0ken"),
+    "spaces inside": (b"a b  c\n", b"Bearer a b  c"),
+    "a space at the end": (b"t0ken \n", b"Bearer t0ken "),
+    "a second newline": (b"t0ken\n\n", "a line break"),
+    "a newline of Windows": (b"t0ken\r\n", "a line break"),
+    "two lines": (b"t0\nken\n", "a line break"),
+    "no ASCII": ("t\u00f6ken".encode(), "printable ASCII"),
+    "empty": (b"", "is empty"),
+    "a newline only": (b"\n", "is empty"),
+    "missing": (None, "No such file"),
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_source_token_bytes(language, tmp_path, event_server, gateway):
+    """All of them in one gateway; what cannot be sent is said, and then corrected."""
+    server, tables = event_server(language), []
+    for number, (content, _) in enumerate(TOKENS.values()):
+        path = tmp_path / f"token{number}"
+        if content is not None:
+            path.write_bytes(content)
+        tables.append(server.source(f"s{number}", count=1, options=(
+            f'insecure = true\nauth_token_file = "file:{path}"')))
+    running = gateway("".join(tables) + '[sinks.none]\nplugin = "null"\nfrom = ["*"]\n')
+    for number, (_, expected) in enumerate(TOKENS.values()):
+        if isinstance(expected, str):
+            running.wait_for(rf"warn  source s{number}: connecting: .*{expected}.*next attempt in")
+            (tmp_path / f"token{number}").write_bytes(b"corrected\n")
+    expected = {f"s{number}": header if isinstance(header, bytes) else b"Bearer corrected"
+                for number, (_, header) in enumerate(TOKENS.values())}
+    wait_until(lambda: len(server.authorizations()) == len(TOKENS), "a stream for each token")
+    assert server.authorizations() == expected
+    running.stop_clean()
+    assert "t0ken" not in running.text()
 
 
 # ---- NATS
@@ -288,6 +343,20 @@ def test_kafka(listener, secure_kafka, tmp_path, event_server, gateway):
     secure_kafka.wait_count(COUNT, topic)
     running.stop_clean()
     assert_numbered(secure_kafka.values(topic), COUNT)
+
+
+def test_kafka_unverified_is_loud(secure_kafka, tmp_path, event_server, gateway):
+    """Without an authority to trust it works only so, and each start says what that means."""
+    topic = secure_kafka.add_topic("unverified")
+    secret = tmp_path / "secret"
+    secret.write_text(PASSWORD)
+    properties = {**sasl(f"file:{secret}"), "enable.ssl.certificate.verification": "false"}
+    server = event_server()
+    running = gateway(server.source("orders", count=COUNT) +
+                      kafka_sink(secure_kafka, topic, "SASL_SSL", "SASL_SSL", properties))
+    running.wait_for(r"warn  gateway: .*client/enable.ssl.certificate.verification: .*not verified")
+    secure_kafka.wait_count(COUNT, topic)
+    running.stop_clean()
 
 
 def test_kafka_secret_corrected(secure_kafka, tmp_path, event_server, gateway):

@@ -56,6 +56,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Require(!penstock::event::JsonFaultText(scan, text).empty());
   }
   CheckString(text, penstock::event::JsonEscapes::kPlain);
+  CheckString(text, penstock::event::JsonEscapes::kPlainHtml);
   CheckString(text, penstock::event::JsonEscapes::kHtml);
   CheckBase64InPlace(text);
   return 0;

@@ -157,7 +157,8 @@ std::string RouteNote(const Json& route) {
       {"unknown", "answers unknown"},
       {"duplicates", "duplicates suppressed by the bus"},
       {"duplicates_at_once", "duplicates at the first attempt"},
-      {"reordered", "reordered"}};
+      {"reordered", "reordered"},
+      {"filter_errors", "filter errors"}};
   for (const auto& [key, words] : counters) {
     if (ledger.at(key).get<uint64_t>() > 0) notes.push_back(Number(ledger.at(key)) + " " + words);
   }

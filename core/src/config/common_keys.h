@@ -7,10 +7,11 @@
 
 namespace penstock::config {
 
-inline constexpr std::array<std::string_view, 7> kSourceKeys{
-    "plugin", "event_source", "event_name", "event_type", "metadata", "queue", "dead_letters"};
-inline constexpr std::array<std::string_view, 11> kSinkKeys{
-    "plugin",      "preset",     "from",          "format", "headers", "order",
-    "when_behind", "max_behind", "max_in_flight", "retry",  "start"};
+inline constexpr std::array<std::string_view, 9> kSourceKeys{
+    "plugin", "event_source", "event_name", "event_type",     "metadata",
+    "queue",  "dead_letters", "filter",     "on_filter_error"};
+inline constexpr std::array<std::string_view, 13> kSinkKeys{
+    "plugin",     "preset",        "from",  "format", "headers", "order",          "when_behind",
+    "max_behind", "max_in_flight", "retry", "start",  "filter",  "on_filter_error"};
 
 }  // namespace penstock::config

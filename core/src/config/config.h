@@ -87,6 +87,14 @@ class Options {
   std::unique_ptr<Impl> impl_;
 };
 
+enum class OnFilterError { kPass, kDrop, kDeadLetter };
+
+struct FilterConfig {
+  std::string expression;  // compiles; empty: there is none
+  OnFilterError on_error = OnFilterError::kDeadLetter;
+  bool operator==(const FilterConfig&) const = default;
+};
+
 struct SourceConfig {
   std::string name;
   Position where;
@@ -99,6 +107,7 @@ struct SourceConfig {
   std::vector<std::pair<std::string, std::string>> metadata;
   QueueConfig queue;
   DeadLettersConfig dead_letters;
+  FilterConfig filter;
   uint64_t read_ahead_bytes = 0;  // its share, which the gateway sets
   std::shared_ptr<const RawOptions> raw;
 };
@@ -127,8 +136,9 @@ struct SinkConfig {
   uint64_t retry_limit_attempts = 0;            // 0: no limit
   std::chrono::nanoseconds retry_limit_age{0};  // 0: no limit
   bool start_oldest = false;                    // where a sink that is new to a queue begins
-  std::string preset;                           // empty: none
-  std::vector<std::string> preset_gives;        // what it fills in, as lines: `stream.replicas = 3`
+  FilterConfig filter;
+  std::string preset;                     // empty: none
+  std::vector<std::string> preset_gives;  // what it fills in, as lines: `stream.replicas = 3`
   std::shared_ptr<const RawOptions> raw;
 };
 

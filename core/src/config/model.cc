@@ -12,6 +12,7 @@
 
 #include "config/common_keys.h"
 #include "config/files.h"
+#include "config/filter_check.h"
 #include "config/presets.h"
 #include "config/table_reader.h"
 #include "config/template_check.h"
@@ -46,6 +47,10 @@ constexpr std::pair<std::string_view, WhenFull> kWhenFull[] = {
     {"drop_oldest", WhenFull::kDropOldest}};
 constexpr std::pair<std::string_view, LettersFull> kLettersFull[] = {
     {"hold", LettersFull::kHold}, {"drop_oldest", LettersFull::kDropOldest}};
+constexpr std::pair<std::string_view, OnFilterError> kFilterErrors[] = {
+    {"dead_letter", OnFilterError::kDeadLetter},
+    {"drop", OnFilterError::kDrop},
+    {"pass", OnFilterError::kPass}};
 constexpr std::pair<std::string_view, bool> kStarts[] = {{"new", false}, {"oldest", true}};
 constexpr std::pair<std::string_view, WhenBehind> kWhenBehind[] = {{"hold", WhenBehind::kHold},
                                                                    {"skip", WhenBehind::kSkip}};
@@ -277,6 +282,7 @@ class Builder {
     ReadMetadata(table.Table("metadata"), &source);
     ReadQueue(table.Table("queue"), &source.queue);
     ReadDeadLetters(table.Table("dead_letters"), &source.dead_letters);
+    ReadFilter(&table, &source.filter);
     source.raw = Raw(member, "sources");
     config_.sources.push_back(std::move(source));
   }
@@ -316,6 +322,22 @@ class Builder {
     table.RefuseUnknown();
   }
 
+  void ReadFilter(TableReader* table, FilterConfig* filter) {
+    table->Choice("on_filter_error", kFilterErrors, &filter->on_error);
+    const Node* policy = table->Find("on_filter_error");
+    const Node* node = table->Find("filter");
+    if (node == nullptr) {
+      if (policy != nullptr && !incomplete_)
+        table->Error(*policy, "on_filter_error", "has no effect without a filter: add one");
+    } else if (node->kind != Node::Kind::kString) {
+      table->Error(*node, "filter", Expected("a string", *node));
+    } else if (const auto fault = CheckFilter(*node)) {
+      findings_->Error(fault->where.ToPosition(), Cat(table->PathOf("filter"), ": ", fault->text));
+    } else {
+      filter->expression = node->text;
+    }
+  }
+
   void ReadSink(const Member& written) {
     if (!CheckInstance(written, "sinks")) return;
     SinkConfig sink;
@@ -335,6 +357,7 @@ class Builder {
     in_flight.RefuseUnknown();
     ReadRetry(table.Table("retry"), &sink);
     table.Choice("start", kStarts, &sink.start_oldest);
+    ReadFilter(&table, &sink.filter);
     sink.raw = Raw(member, "sinks");
     const bool plain = sink.format == event::Format::kArgo || sink.format == event::Format::kRaw;
     for (const std::string& name : sink.from) {

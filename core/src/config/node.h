@@ -33,6 +33,8 @@ struct Node {
   std::string text;  // kString
   // kString: written on one line without escapes, so that a column of text is a column of the file.
   bool verbatim = false;
+  // kString: written on several lines, the first of which is this one of the file; 0: it is not.
+  uint32_t first_line = 0;
   int64_t integer = 0;
   double number = 0;
   bool boolean = false;

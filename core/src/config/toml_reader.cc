@@ -69,6 +69,9 @@ Node Convert(const toml::node& from, const File& file) {
     to.text = text->get();
     to.verbatim = region.begin.line == region.end.line &&
                   region.end.column - region.begin.column == CountCharacters(to.text) + 2;
+    const auto lines = std::count(to.text.begin(), to.text.end(), '\n');
+    if (lines > 0 && region.end.line == region.begin.line + lines + 1)
+      to.first_line = region.begin.line + 1;
   } else if (const auto* integer = from.as_integer()) {
     to.integer = integer->get();
   } else if (const auto* number = from.as_floating_point()) {

@@ -7,6 +7,9 @@ namespace {
 
 // How often a cursor that waits for room in the dead letters asks for it.
 constexpr Nanoseconds kHeldInterval = std::chrono::seconds(1);
+// So many events are read at once for filters, and so long they take before what was found goes.
+constexpr uint64_t kFilterRun = 256;
+constexpr Nanoseconds kLongFilters = std::chrono::milliseconds(10);
 
 }  // namespace
 
@@ -55,6 +58,7 @@ void Cursor::TakeOver(Cursor* predecessor) {
   above_ = old.above_;
   retries_counted_ = old.retries_counted_;
   unknown_counted_ = old.unknown_counted_;
+  filter_errors_counted_ = old.filter_errors_counted_;
   window_.ForEach([this](Slot& slot) {
     // What settled and could not be recorded stays so until the cursor gets there.
     if (slot.state != SlotState::kInFlight) return true;
@@ -73,11 +77,12 @@ void Cursor::EndAt(uint64_t offset) {
   end_ = spec_.replays ? std::min(offset, next()) : offset;
 }
 
-void Cursor::SetSource(const event::SourceInfo* source) {
+void Cursor::SetSource(const event::SourceInfo* source, const FilterStep& filter) {
   event::Encoder encoder(source, spec_.encoder);
   if (in_flight_ == 0) old_encoders_.clear();
   old_encoders_.push_back(std::exchange(encoder_, std::move(encoder)));
   spec_.source = source;
+  spec_.source_filter = filter;
 }
 
 void Cursor::SkipIfBehind(TimePoint now) {
@@ -141,8 +146,7 @@ bool Cursor::Encode(const Slot& slot, Batch* batch) {
   const auto [queue_id, number] = IdentityOf(slot);
   const auto encoded = encoder_.Encode(slot.event(), queue_id, number, *batch->arena, &message);
   if (!encoded) {
-    batch->unencodable = slot.offset;
-    batch->reason = encoded.error().message;
+    batch->refused = {slot.offset, DropReason::kUnencodable, encoded.error().message};
     return false;
   }
   message.token = uint64_t{lane_} << kLaneShift | (slot.offset & kOffsetMask);
@@ -152,12 +156,39 @@ bool Cursor::Encode(const Slot& slot, Batch* batch) {
   return true;
 }
 
+bool Cursor::PassesFilters(const Slot& slot, Batch* batch) {
+  return Passes(spec_.source_filter, "the source's filter: ", slot, batch) &&
+         Passes(spec_.sink_filter, "the sink's filter: ", slot, batch);
+}
+
+bool Cursor::Passes(const FilterStep& step, const char* whose, const Slot& slot, Batch* batch) {
+  if (!step.filter) return true;
+  const auto [queue_id, number] = IdentityOf(slot);
+  const filter::Verdict verdict =
+      step.filter->Evaluate({slot.event(), *spec_.source, queue_id, number});
+  if (verdict == filter::Verdict::kPass) return true;
+  if (verdict == filter::Verdict::kDrop) {
+    batch->filtered.push_back({slot.offset, false, DropReason::kFiltered, {}});
+    return false;
+  }
+  const std::string text = whose + step.filter->error();
+  if (step.on_error == OnFilterError::kDeadLetter) {
+    batch->refused = {slot.offset, DropReason::kFilterError, text};
+    return false;
+  }
+  const bool passes = step.on_error == OnFilterError::kPass;
+  batch->filtered.push_back({slot.offset, passes, DropReason::kFilterError, text});
+  return passes;
+}
+
 void Cursor::Build(uint64_t max_events, uint64_t max_bytes, Batch* batch) {
   batch->messages.clear();
-  batch->retried = batch->read = 0;
+  batch->retried = 0;
+  batch->read_from = window_.next();
   batch->bytes = batch->highest_taken = 0;
   batch->arena = std::make_shared<event::Arena>();
-  batch->unencodable.reset();
+  batch->filtered.clear();
+  batch->refused.reset();
   if (spec_.order == Order::kStrict) max_events = 1;
   const auto full = [&] {
     return batch->messages.size() >= max_events || batch->bytes >= max_bytes;
@@ -172,20 +203,24 @@ void Cursor::Build(uint64_t max_events, uint64_t max_bytes, Batch* batch) {
   if (full() || (spec_.order != Order::kRelaxed && batch->retried < retries_.size())) return;
 
   PassBefore();
-  uint64_t room = std::min(max_events - batch->messages.size(), WindowRoom());
+  // Where filters drop events, more have to be read than are to be sent.
+  const uint64_t most = has_filters() ? std::max(max_events, kFilterRun) : max_events;
+  uint64_t room = std::min(most - batch->messages.size(), WindowRoom());
   if (end_ <= window_.next()) return;
   room = std::min(room, end_ - window_.next());
   if (!before_.empty()) room = std::min(room, before_.front().first - window_.next());
   auto read = spec_.queue->Read(reader_.id, window_.next(), room, max_bytes - batch->bytes);
   if (read.begin > window_.next()) AppendDropped(read.begin, read.skipped);
   const uint64_t stop = before_.empty() ? read.end : before_.front().first;
+  const TimePoint late = has_filters() ? clock_->Now() + kLongFilters : TimePoint::max();
   for (queue::Run& run : read.runs) {
     for (uint64_t offset = std::max(run.begin, window_.next()); offset < std::min(run.end, stop);
          ++offset) {
-      ++batch->read;
       Slot& slot = window_.Append(run.block, run.appended_at);
       slot.late = !before_.empty();
-      if (!Encode(slot, batch)) return;
+      const bool goes_on = PassesFilters(slot, batch);
+      if (batch->refused || (goes_on && !Encode(slot, batch))) return;
+      if (has_filters() && (full() || clock_->Now() >= late)) return;
     }
   }
 }
@@ -195,7 +230,7 @@ uint32_t Cursor::BatchFlags() const {
   return PENSTOCK_BATCH_STRICT | (broken_ ? uint32_t{PENSTOCK_BATCH_RESUME} : 0u);
 }
 
-void Cursor::Submitted(const Batch& batch, size_t accepted, TimePoint now) {
+bool Cursor::Submitted(const Batch& batch, size_t accepted, TimePoint now) {
   for (size_t i = 0; i < accepted; ++i) {
     const penstock_message& message = batch.messages[i];
     Slot& slot = *window_.Find(message.token & kOffsetMask);
@@ -216,14 +251,61 @@ void Cursor::Submitted(const Batch& batch, size_t accepted, TimePoint now) {
     if (broken_) blamed_ = false;
     broken_ = followed_ = false;
   }
-  if (accepted < batch.messages.size()) {
-    // What was read for nothing goes back: it is read again from the queue.
-    const size_t taken = accepted > batch.retried ? accepted - batch.retried : 0;
-    for (size_t i = taken; i < batch.read; ++i) window_.Unappend();
-  } else if (batch.unencodable) {
-    retries_.erase(*batch.unencodable);
-    Bury(window_.Find(*batch.unencodable), DropReason::kUnencodable, batch.reason, 0);
+  // What was read for nothing goes back: it is read again from the queue, and filtered again.
+  const uint64_t end = TakenBackFrom(batch, accepted);
+  while (window_.next() > end) window_.Unappend();
+  bool settled = SettleFiltered(batch, end);
+  if (accepted == batch.messages.size() && batch.refused) {
+    const auto& [offset, reason, text] = *batch.refused;
+    if (reason == DropReason::kFilterError) ++filter_errors_counted_;
+    retries_.erase(offset);
+    Bury(window_.Find(offset), reason, text, 0);
+    settled = true;
   }
+  return settled;
+}
+
+uint64_t Cursor::TakenBackFrom(const Batch& batch, size_t accepted) const {
+  if (accepted == batch.messages.size()) return window_.next();
+  const size_t first = std::max(accepted, batch.retried);  // of those that were read
+  if (first < batch.messages.size()) return batch.messages[first].token & kOffsetMask;
+  // It is refused when what stands before it has been taken.
+  if (batch.refused && batch.refused->offset >= batch.read_from) return batch.refused->offset;
+  return window_.next();
+}
+
+bool Cursor::SettleFiltered(const Batch& batch, uint64_t end) {
+  bool settled = false;
+  for (const Batch::Filtered& filtered : batch.filtered) {
+    if (filtered.offset >= end) break;
+    Slot& slot = *window_.Find(filtered.offset);
+    if (filtered.reason == DropReason::kFilterError) {
+      ++filter_errors_counted_;
+      changed_ = true;
+      LogFilterError(slot, filtered);
+    }
+    if (filtered.passes) continue;
+    settled = true;
+    slot.state = SlotState::kDropped;
+    slot.drop_reason = filtered.reason;
+    if (spec_.replays) {
+      // It was a dead letter, and is one no longer.
+      const auto [queue_id, number] = IdentityOf(slot);
+      letters_.emplace(slot.offset,
+                       queue::Letter{queue_id, number, slot.block, slot.offset, IdOf(slot),
+                                     filtered.reason, filtered.error, 0, 0, true});
+    }
+    slot.block.reset();
+    HasSettled(slot.offset);
+  }
+  return settled;
+}
+
+void Cursor::LogFilterError(const Slot& slot, const Batch::Filtered& filtered) {
+  if (!filter_log_.Allow(clock_->Now())) return;
+  log::Write(log::Level::kWarn, route_,
+             "event " + IdOf(slot) + (filtered.passes ? " passes" : " is dropped") +
+                 ", because a filter failed on it: " + filtered.error + filter_log_.HeldBackNote());
 }
 
 bool Cursor::Settle(uint64_t offset, int32_t outcome, uint32_t flags, std::string_view reason,
@@ -457,6 +539,7 @@ void Cursor::Commit(TimePoint now) {
   ledger_.duplicates += std::exchange(duplicates_counted_, 0);
   ledger_.duplicates_at_once += std::exchange(duplicates_at_once_counted_, 0);
   ledger_.reordered += std::exchange(reordered_counted_, 0);
+  ledger_.filter_errors += std::exchange(filter_errors_counted_, 0);
   committed_ = window_.committed();
   Show();
 }
@@ -512,6 +595,8 @@ void Cursor::Count(const Slot& slot) {
       break;
     default:
       ledger_.dropped[static_cast<size_t>(slot.drop_reason)] += slot.count;
+      if (const auto replayed = letters_.find(slot.offset); replayed != letters_.end())
+        released_.push_back(std::move(letters_.extract(replayed).mapped()));
       break;
   }
 }

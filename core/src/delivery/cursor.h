@@ -23,17 +23,30 @@ inline constexpr uint32_t kLaneShift = 48;
 inline constexpr uint64_t kOffsetMask = (uint64_t{1} << kLaneShift) - 1;
 inline constexpr uint32_t kMaxLanes = 1u << (64 - kLaneShift);
 
-// What is submitted at once: encoded messages of neighbouring events.
+// What is submitted at once: encoded messages of neighbouring events, but for those that a filter
+// dropped.
 struct Batch {
+  // What a filter said of an event that it does not let pass, or that it failed on.
+  struct Filtered {
+    uint64_t offset;
+    bool passes;        // it goes on all the same
+    DropReason reason;  // kFiltered or kFilterError
+    std::string error;
+  };
+  // An event that is to go to the dead letters: no filter or encoder can do anything with it.
+  struct Refused {
+    uint64_t offset;
+    DropReason reason;
+    std::string text;
+  };
   std::vector<penstock_message> messages;
   size_t retried = 0;          // the first so many messages were submitted before
-  size_t read = 0;             // events that were read from the queue for it
+  uint64_t read_from = 0;      // events from here on were read from the queue for it
   uint64_t bytes = 0;          // of the messages' payloads
   uint64_t highest_taken = 0;  // the highest offset of the lane that the sink had taken before
   std::shared_ptr<event::Arena> arena;
-  // The event at this offset, right behind the messages, cannot be encoded.
-  std::optional<uint64_t> unencodable;
-  std::string reason;
+  std::vector<Filtered> filtered;  // by offset; those may stand behind messages that are not taken
+  std::optional<Refused> refused;  // behind all messages
 };
 
 class Cursor {
@@ -52,7 +65,7 @@ class Cursor {
   // See the dispatcher's functions for a route.
   void EndAt(uint64_t offset);
   void Leave() { spec_.queue->RemoveReader(reader_.id); }
-  void SetSource(const event::SourceInfo* source);
+  void SetSource(const event::SourceInfo* source, const FilterStep& filter);
 
   // ---- what may be submitted
   // Jumps past what is too far behind, if the user wants that.
@@ -69,11 +82,14 @@ class Cursor {
     resume_at_ = kNoWait;
     return false;
   }
-  // The next events, encoded: at most max_events and about max_bytes of payload, at least one.
+  // The next events, encoded: at most max_events and about max_bytes of payload. At least one event
+  // is taken out of the queue, if there is one, but filters may drop it; what is not built now is
+  // by the next call.
   void Build(uint64_t max_events, uint64_t max_bytes, Batch* batch);
   uint32_t BatchFlags() const;
-  // The sink took the first accepted messages of the batch; the rest was never submitted.
-  void Submitted(const Batch& batch, size_t accepted, TimePoint now);
+  // The sink took the first accepted messages of the batch; the rest was never submitted. Whether
+  // events have settled by that: those that filters dropped, and one that was refused.
+  bool Submitted(const Batch& batch, size_t accepted, TimePoint now);
 
   // ---- what came back
   // The message's receipt; false: no such message is in flight.
@@ -120,6 +136,15 @@ class Cursor {
   // There is room in the window for more events of the queue.
   uint64_t WindowRoom() const;
   bool Encode(const Slot& slot, Batch* batch);
+  bool has_filters() const { return spec_.source_filter.filter || spec_.sink_filter.filter; }
+  // Whether the filters let the event of the slot go on. What else they say is noted in the batch.
+  bool PassesFilters(const Slot& slot, Batch* batch);
+  bool Passes(const FilterStep& step, const char* whose, const Slot& slot, Batch* batch);
+  // What was read and must be read again: from the first message on that the sink did not take.
+  uint64_t TakenBackFrom(const Batch& batch, size_t accepted) const;
+  // Those that the batch's filters dropped before end; whether there were any.
+  bool SettleFiltered(const Batch& batch, uint64_t end);
+  void LogFilterError(const Slot& slot, const Batch::Filtered& filtered);
   // Drops the events that wait to be tried again and stand before end, or were appended before
   // oldest.
   void DropRetries(uint64_t end, TimePoint oldest);
@@ -181,6 +206,7 @@ class Cursor {
   uint64_t hold_told_ = 0, committed_told_ = 0;  // what the queue knows
   log::Limiter failure_log_{std::chrono::seconds(10)};
   log::Limiter dead_log_{std::chrono::seconds(1)};
+  log::Limiter filter_log_{std::chrono::seconds(1)};
   log::Limiter duplicate_log_{std::chrono::seconds(10)};
 
   mutable std::mutex ledger_mutex_;
@@ -190,7 +216,7 @@ class Cursor {
   RouteStatus shown_;       // but for its ledger
   // Receipts' side counts since the last Commit.
   uint64_t retries_counted_ = 0, unknown_counted_ = 0, duplicates_counted_ = 0,
-           duplicates_at_once_counted_ = 0, reordered_counted_ = 0;
+           duplicates_at_once_counted_ = 0, reordered_counted_ = 0, filter_errors_counted_ = 0;
 };
 
 }  // namespace penstock::delivery

@@ -14,6 +14,8 @@ constexpr uint64_t kTurnBytes = 256 * 1024;
 // A cursor's window also holds what settled behind an event that did not: in multiples of what may
 // be in flight.
 constexpr uint64_t kWindowFactor = 4;
+// How long a step submits before it looks again at what has come in.
+constexpr Nanoseconds kLongFill = std::chrono::milliseconds(50);
 
 uint64_t Excess(uint64_t n, uint64_t own) { return n > own ? n - own : 0; }
 
@@ -76,9 +78,9 @@ void Dispatcher::RemoveRoute(const std::string& source) {
   });
 }
 
-void Dispatcher::SetSource(const event::SourceInfo* source) {
+void Dispatcher::SetSource(const event::SourceInfo* source, const FilterStep& filter) {
   for (auto& cursor : cursors_) {
-    if (cursor->source() == source->name) cursor->SetSource(source);
+    if (cursor->source() == source->name) cursor->SetSource(source, filter);
   }
 }
 
@@ -202,6 +204,7 @@ Dispatcher::Room Dispatcher::RoomFor(const Cursor& cursor, uint64_t sharers) con
 }
 
 void Dispatcher::Fill() {
+  again_ = false;
   if (!MaySubmit()) return;
   std::vector<Cursor*> busy;
   size_t first = 0;
@@ -213,6 +216,7 @@ void Dispatcher::Fill() {
   }
   if (busy.empty()) return;
   turn_ = first + 1;
+  fill_end_ = clock_->Now() + kLongFill;
   CountShared();
   while (!busy.empty()) busy = TakeTurns(busy);
 }
@@ -235,6 +239,8 @@ std::vector<Cursor*> Dispatcher::TakeTurns(const std::vector<Cursor*>& busy) {
     shared_.events += Excess(cursor->in_flight(), own.events);
     shared_.bytes += Excess(cursor->in_flight_bytes(), own.bytes);
     if (done > 0 && cursor->HasWork(now_)) still_busy.push_back(cursor);
+    again_ = clock_->Now() >= fill_end_;
+    if (again_) return {};
   }
   return still_busy;
 }
@@ -247,7 +253,7 @@ size_t Dispatcher::SubmitSome(Cursor& cursor, Room room) {
   penstock_status status = PENSTOCK_OK;
   const bool submit = !batch.messages.empty() && TakeMemory(&batch);
   if (submit) status = Submit(cursor, batch, &accepted);
-  cursor.Submitted(batch, accepted, now_);
+  const bool settled = cursor.Submitted(batch, accepted, now_);
   in_flight_ += accepted;
   unflushed_ = unflushed_ || accepted > 0;
   const bool all = accepted == batch.messages.size();
@@ -258,10 +264,10 @@ size_t Dispatcher::SubmitSome(Cursor& cursor, Room room) {
                    std::to_string(batch.messages.size()) + " events and answered status " +
                    std::to_string(status));
   }
-  const bool buried = all && batch.unencodable.has_value();
+  const bool buried = all && batch.refused.has_value();
   // Nothing to be sent, but there was something that is not to be sent.
   const bool passed = batch.messages.empty() && cursor.next() > from;
-  if (refused || buried || passed) cursor.Commit(now_);
+  if (refused || settled || passed) cursor.Commit(now_);
   batch.arena.reset();
   return accepted + (buried || passed ? 1 : 0);
 }
@@ -304,7 +310,7 @@ bool Dispatcher::TakeMemory(Batch* batch) {
 }
 
 TimePoint Dispatcher::NextDeadline() const {
-  TimePoint next = TimePoint::max();
+  TimePoint next = again_ ? now_ : TimePoint::max();
   for (const auto& cursor : cursors_) next = std::min(next, cursor->NextDeadline(now_));
   return next;
 }

@@ -14,6 +14,7 @@
 #include "delivery/backoff.h"
 #include "delivery/ledger.h"
 #include "event/encode.h"
+#include "filter/filter.h"
 #include "platform/log.h"
 #include "platform/signal.h"
 #include "queue/budget.h"
@@ -50,10 +51,19 @@ enum class Order {
   kStrictPipelined,  // the sink keeps the prefix promise of PENSTOCK_BATCH_STRICT
 };
 
+enum class OnFilterError { kPass, kDrop, kDeadLetter };
+
+// An event goes on if the filter, where there is one, says so.
+struct FilterStep {
+  std::shared_ptr<filter::Filter> filter;  // only the dispatcher's thread uses it
+  OnFilterError on_error = OnFilterError::kDeadLetter;
+};
+
 struct CursorSpec {
   std::shared_ptr<queue::Queue> queue;
   const event::SourceInfo* source = nullptr;  // outlives the dispatcher
   event::EncoderSpec encoder;
+  FilterStep source_filter, sink_filter;  // asked in this order
   Order order = Order::kRelaxed;
   bool skip_when_behind = false;
   MaxBehind max_behind;
@@ -124,8 +134,8 @@ class Dispatcher {
   bool Ended(const std::string& source) const;
   // Once ended: the queue forgets the reader.
   void RemoveRoute(const std::string& source);
-  // What is encoded from now on says so of its source.
-  void SetSource(const event::SourceInfo* source);
+  // What is read from now on passes that filter of its source, and is encoded to say so of it.
+  void SetSource(const event::SourceInfo* source, const FilterStep& filter);
   // All cursors, for the dispatcher that comes after this one. Nobody steps or will step.
   std::vector<std::unique_ptr<Cursor>> TakeCursors();
 
@@ -179,7 +189,8 @@ class Dispatcher {
   void Settle(const Done& done, const std::vector<std::string>& reasons);
   void OnConnected();
   void Fill();
-  // One round robin turn for each of the busy cursors; those that may want another one.
+  // One round robin turn for each of the busy cursors; those that may want another one. None once
+  // it has taken long, which it can where filters drop much: then Step is to be called again.
   std::vector<Cursor*> TakeTurns(const std::vector<Cursor*>& busy);
   // sharers: how many want the window now.
   Room RoomFor(const Cursor& cursor, uint64_t sharers) const;
@@ -217,6 +228,8 @@ class Dispatcher {
   bool paused_ = false;  // submit said AGAIN and ready() has not come
   bool connected_ = false;
   bool unflushed_ = false;
+  bool again_ = false;            // Fill has left off before all was looked at
+  TimePoint fill_end_{};          // when it does
   std::unique_ptr<Batch> batch_;  // the one that is being submitted; kept for its memory
   std::atomic<bool> draining_{false}, stopped_{false};
   std::mutex port_mutex_;  // held while the port is called

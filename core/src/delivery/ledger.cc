@@ -27,6 +27,7 @@ std::string Ledger::ToString() const {
   note(duplicates, "duplicates suppressed by the bus");
   note(duplicates_at_once, "duplicates at the first attempt");
   note(reordered, "reordered");
+  note(filter_errors, "filter errors");
   if (!Balances()) out += "; DOES NOT BALANCE";
   return out;
 }

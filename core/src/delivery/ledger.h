@@ -26,7 +26,8 @@ struct Ledger : queue::Counters {
   uint64_t duplicates = 0;  // the bus had the id already, after an earlier attempt
   uint64_t duplicates_at_once =
       0;  // the bus had the id at the first attempt: two writers of one id, or a replay
-  uint64_t reordered = 0;  // delivered after a later one
+  uint64_t reordered = 0;      // delivered after a later one
+  uint64_t filter_errors = 0;  // whatever became of the event then
 
   bool Balances() const;
   // "orders -> bus: received 100 = delivered 98 + dead-lettered 0 + dropped 1 (behind 1) + pending

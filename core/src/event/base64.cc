@@ -21,6 +21,14 @@ constexpr std::array<Pair, 4096> MakePairs() {
 }
 constexpr std::array<Pair, 4096> kPairs = MakePairs();
 
+constexpr std::array<int8_t, 256> MakeDigits() {
+  std::array<int8_t, 256> digits{};
+  for (int8_t& digit : digits) digit = -1;
+  for (int8_t i = 0; i < 64; ++i) digits[static_cast<uint8_t>(kAlphabet[i])] = i;
+  return digits;
+}
+constexpr std::array<int8_t, 256> kDigits = MakeDigits();
+
 void WritePair(uint64_t bits, char* out) { std::memcpy(out, kPairs[bits & 4095].chars, 2); }
 
 }  // namespace
@@ -47,6 +55,29 @@ char* EncodeBase64(std::string_view bytes, char* out) {
   out[2] = left == 2 ? kAlphabet[bits >> 6 & 63] : '=';
   out[3] = '=';
   return out + 4;
+}
+
+char* DecodeBase64(std::string_view text, char* out) {
+  if (text.size() % 4 != 0) return nullptr;
+  const size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
+  text.remove_suffix(padding);
+  uint32_t bits = 0;
+  size_t n = 0;
+  for (const char c : text) {
+    const int digit = kDigits[static_cast<uint8_t>(c)];
+    if (digit < 0) return nullptr;
+    bits = bits << 6 | static_cast<uint32_t>(digit);
+    if (++n % 4 != 0) continue;
+    for (int shift = 16; shift >= 0; shift -= 8) *out++ = static_cast<char>(bits >> shift & 0xff);
+    bits = 0;
+  }
+  if (padding == 1) {
+    *out++ = static_cast<char>(bits >> 10 & 0xff);
+    *out++ = static_cast<char>(bits >> 2 & 0xff);
+  } else if (padding == 2) {
+    *out++ = static_cast<char>(bits >> 4 & 0xff);
+  }
+  return out;
 }
 
 }  // namespace penstock::event

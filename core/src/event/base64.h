@@ -12,4 +12,8 @@ constexpr size_t Base64Size(size_t size) { return (size + 2) / 3 * 4; }
 // bytes ends where the output ends or later: nothing is overwritten before it has been read.
 char* EncodeBase64(std::string_view bytes, char* out);
 
+// Writes what text stands for, at most 3 bytes for 4 of it, and returns the end of it; nullptr when
+// text is no Base64 of that kind.
+char* DecodeBase64(std::string_view text, char* out);
+
 }  // namespace penstock::event

@@ -38,22 +38,18 @@ char* Put(std::string_view text, char* out) {
   return out + text.size();
 }
 
-char* PutJson(std::string_view text, char* out) {
-  return WriteJsonString(text, JsonEscapes::kPlain, out);
-}
-
 // `,"name":"value"`
-char* PutMember(std::string_view name, std::string_view value, char* out) {
+char* PutMember(std::string_view name, std::string_view value, JsonEscapes escapes, char* out) {
   out = Put(",\"", out);
   out = Put(name, out);
   out = Put("\":\"", out);
-  out = PutJson(value, out);
+  out = WriteJsonString(value, escapes, out);
   return Put("\"", out);
 }
 
-std::string Member(std::string_view name, std::string_view value) {
+std::string Member(std::string_view name, std::string_view value, JsonEscapes escapes) {
   std::string out(MaxJsonStringSize(value.size()) + name.size() + 6, '\0');
-  out.resize(static_cast<size_t>(PutMember(name, value, out.data()) - out.data()));
+  out.resize(static_cast<size_t>(PutMember(name, value, escapes, out.data()) - out.data()));
   return out;
 }
 
@@ -61,17 +57,6 @@ bool EqualsIgnoringCase(std::string_view text, std::string_view lower) {
   return std::equal(text.begin(), text.end(), lower.begin(), lower.end(), [](char a, char b) {
     return (a >= 'A' && a <= 'Z' ? a + ('a' - 'A') : a) == b;
   });
-}
-
-// By CloudEvents' rule: the subtype is json or ends in +json, whatever its parameters.
-bool IsJsonType(std::string_view content_type) {
-  if (content_type == "application/json") return true;
-  std::string_view type = content_type.substr(0, content_type.find(';'));
-  while (!type.empty() && (type.back() == ' ' || type.back() == '\t')) type.remove_suffix(1);
-  const size_t slash = type.find('/');
-  if (slash == type.npos || type.size() - slash < 5) return false;
-  return EqualsIgnoringCase(type.substr(slash + 1), "json") ||
-         EqualsIgnoringCase(type.substr(type.size() - 5), "+json");
 }
 
 Result<JsonScan> ScanDeclaredJson(const Event& event) {
@@ -143,6 +128,16 @@ std::string ArgoMetadata(const SourceInfo& source) {
 
 }  // namespace
 
+bool IsJsonType(std::string_view content_type) {
+  if (content_type == "application/json") return true;
+  std::string_view type = content_type.substr(0, content_type.find(';'));
+  while (!type.empty() && (type.back() == ' ' || type.back() == '\t')) type.remove_suffix(1);
+  const size_t slash = type.find('/');
+  if (slash == type.npos || type.size() - slash < 5) return false;
+  return EqualsIgnoringCase(type.substr(slash + 1), "json") ||
+         EqualsIgnoringCase(type.substr(type.size() - 5), "+json");
+}
+
 Result<Format> ParseFormat(std::string_view name) {
   std::string all;
   for (const NamedFormat& known : kFormats) {
@@ -176,6 +171,13 @@ void WriteHostId(uint64_t queue_id, uint64_t offset, char* out) {
   }
 }
 
+std::string IdOf(const Event& event, const SourceInfo& source, uint64_t queue_id, uint64_t offset) {
+  if (!event.id.empty()) return source.name + ':' + std::string(event.id);
+  std::string id(32, '\0');
+  WriteHostId(queue_id, offset, id.data());
+  return id;
+}
+
 bool IsExtensionName(std::string_view text) {
   static constexpr std::string_view kTaken[] = {"specversion", "id",   "source",          "type",
                                                 "subject",     "time", "datacontenttype", "data"};
@@ -194,6 +196,7 @@ struct Encoder::Fixed {
   char* PutIdentity(const Event& event, std::string_view id, char* out) const;
   size_t MaxEnvelopeSize(const Event& event, std::string_view id) const;
   char* PutExtensions(const Event& event, char* out) const;
+  char* PutAttributes(const Event& event, char* out) const;
   Result<void> CloudEvent(const Event& event, std::string_view id, Arena& arena,
                           penstock_message* message) const;
   Result<void> BinaryCloudEvent(const Event& event, std::string_view id, Arena& arena,
@@ -203,6 +206,7 @@ struct Encoder::Fixed {
 
   const SourceInfo* source;
   EncoderSpec spec;
+  JsonEscapes escapes;  // of an envelope
   // Of the templates and headers, for an event that brings nothing by itself.
   std::vector<std::string> texts;
   std::vector<penstock_str> templates;
@@ -217,7 +221,10 @@ struct Encoder::Fixed {
 };
 
 Encoder::Fixed::Fixed(const SourceInfo* source_info, EncoderSpec encoder_spec)
-    : source(source_info), spec(std::move(encoder_spec)) {
+    : source(source_info),
+      spec(std::move(encoder_spec)),
+      // Argo hands the envelope that its SDK wrote to Go's encoding/json, which escapes once more.
+      escapes(spec.format == Format::kArgo ? JsonEscapes::kPlainHtml : JsonEscapes::kPlain) {
   const Event plain;
   const TemplateValues values{source, &plain, spec.sink_name, {}};
   texts.reserve(spec.templates.size() + spec.headers.size());
@@ -231,13 +238,13 @@ Encoder::Fixed::Fixed(const SourceInfo* source_info, EncoderSpec encoder_spec)
     headers.push_back({Str(name), Str(texts.emplace_back(t.Render(values, arena)))});
     header_needs |= t.needs();
   }
-  source_member = '"' + Member("source", source->event_source);
-  identity = source_member + Member("type", source->event_type);
-  if (!source->event_name.empty()) identity += Member("subject", source->event_name);
+  source_member = '"' + Member("source", source->event_source, escapes);
+  identity = source_member + Member("type", source->event_type, escapes);
+  if (!source->event_name.empty()) identity += Member("subject", source->event_name, escapes);
   for (const auto& [name, value] : source->metadata) {
     if (!IsExtensionName(name)) continue;
     extensions.emplace_back(name, value);
-    extension_members += Member(name, value);
+    extension_members += Member(name, value, escapes);
   }
   argo_body_end = ArgoMetadata(*source) + "}";
 }
@@ -286,12 +293,12 @@ void Encoder::Fixed::SetHeaders(const TemplateValues& values, Arena& arena,
 // From the envelope's start to the subject.
 char* Encoder::Fixed::PutIdentity(const Event& event, std::string_view id, char* out) const {
   out = Put(kEnvelopeStart, out);
-  out = PutJson(id, out);
+  out = WriteJsonString(id, escapes, out);
   if (event.subject.empty() && event.type.empty()) return Put(identity, out);
   out = Put(source_member, out);
-  out = PutMember("type", TypeOf(event, *source), out);
+  out = PutMember("type", TypeOf(event, *source), escapes, out);
   const std::string_view subject = SubjectOf(event, *source);
-  return subject.empty() ? out : PutMember("subject", subject, out);
+  return subject.empty() ? out : PutMember("subject", subject, escapes, out);
 }
 
 // Of the whole envelope but its data.
@@ -308,10 +315,15 @@ size_t Encoder::Fixed::MaxEnvelopeSize(const Event& event, std::string_view id) 
 char* Encoder::Fixed::PutExtensions(const Event& event, char* out) const {
   if (event.attributes.empty()) return Put(extension_members, out);
   for (const auto& [name, value] : extensions) {
-    if (!HasAttribute(event.attributes, name)) out = PutMember(name, value, out);
+    if (!HasAttribute(event.attributes, name)) out = PutMember(name, value, escapes, out);
   }
-  ForEachAttribute(
-      event, [&out](const penstock_kv& kv) { out = PutMember(View(kv.key), View(kv.value), out); });
+  return PutAttributes(event, out);
+}
+
+char* Encoder::Fixed::PutAttributes(const Event& event, char* out) const {
+  ForEachAttribute(event, [&out, this](const penstock_kv& kv) {
+    out = PutMember(View(kv.key), View(kv.value), escapes, out);
+  });
   return out;
 }
 
@@ -331,7 +343,8 @@ Result<void> Encoder::Fixed::CloudEvent(const Event& event, std::string_view id,
   out = Put(R"(,"time":")", out);
   out = WriteTime(event.time_ns, out);
   out = Put(R"(","datacontenttype":")", out);
-  out = PutJson(event.content_type.empty() ? kOctetStream : event.content_type, out);
+  out =
+      WriteJsonString(event.content_type.empty() ? kOctetStream : event.content_type, escapes, out);
   out = PutExtensions(event, Put("\"", out));
   if (verbatim) {
     out = Put(event.payload, Put(R"(,"data":)", out));
@@ -408,9 +421,7 @@ Result<void> Encoder::Fixed::Argo(const Event& event, std::string_view id, Arena
   at = Put(argo_body_end, at);
   assert(at == body + body_size);
   out = EncodeBase64({body, body_size}, out);
-  out = Put("\"", out);
-  ForEachAttribute(
-      event, [&out](const penstock_kv& kv) { out = PutMember(View(kv.key), View(kv.value), out); });
+  out = PutAttributes(event, Put("\"", out));
   out = Put("}", out);
   const size_t size = static_cast<size_t>(out - begin);
   arena.Shrink(begin, size);

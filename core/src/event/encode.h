@@ -30,6 +30,14 @@ std::string_view FormatName(Format format);
 // offset. Writes exactly 32 bytes, no NUL.
 void WriteHostId(uint64_t queue_id, uint64_t offset, char* out);
 
+// The id of an event everywhere outside: what the source gave, behind the source's table name and a
+// colon, or else WriteHostId's.
+std::string IdOf(const Event& event, const SourceInfo& source, uint64_t queue_id, uint64_t offset);
+
+// Whether the type is JSON, by CloudEvents' rule: the subtype is json or ends in +json, whatever
+// its parameters.
+bool IsJsonType(std::string_view content_type);
+
 // Whether text can name a CloudEvents extension: [a-z0-9]+ and none of the names that CloudEvents
 // has taken itself ("id", "time", "data" ...).
 bool IsExtensionName(std::string_view text);

@@ -357,7 +357,7 @@ char* WriteControl(char c, JsonEscapes escapes, char* out) {
       return out;
     case '\b':
     case '\f':
-      if (escapes == JsonEscapes::kPlain) break;
+      if (escapes != JsonEscapes::kHtml) break;
       *out++ = c == '\b' ? 'b' : 'f';
       return out;
     default:
@@ -412,7 +412,7 @@ char* WriteJsonString(std::string_view text, JsonEscapes escapes, char* out) {
     out = Append(p, run, out);
     p = run;
     if (p == end) break;
-    const bool html = escapes == JsonEscapes::kHtml;
+    const bool html = escapes != JsonEscapes::kPlain;
     if (static_cast<uint8_t>(*p) < 0x80) {
       const bool keep = IsHtml(*p) && !html;
       out = keep ? Append(p, p + 1, out) : WriteControl(*p, escapes, out);
@@ -428,6 +428,82 @@ char* WriteJsonString(std::string_view text, JsonEscapes escapes, char* out) {
     } else {
       out = Append(p, p + length, out);
     }
+    p += length == 0 ? 1 : length;
+  }
+  return out;
+}
+
+namespace {
+
+// The four hexadecimal digits at p.
+uint32_t ReadHexUnit(const char* p) {
+  uint32_t unit = 0;
+  for (int i = 0; i < 4; ++i) {
+    const auto c = static_cast<uint32_t>(static_cast<uint8_t>(p[i]));
+    unit = unit << 4 | (c <= '9' ? c - '0' : (c | 0x20u) - 'a' + 10);
+  }
+  return unit;
+}
+
+bool IsSurrogate(uint32_t unit) { return unit >= 0xd800 && unit < 0xe000; }
+
+char* WriteUtf8(uint32_t c, char* out) {
+  const auto tail = [c](int shift) { return static_cast<char>(0x80 | (c >> shift & 0x3f)); };
+  if (c < 0x80) {
+    *out++ = static_cast<char>(c);
+  } else if (c < 0x800) {
+    *out++ = static_cast<char>(0xc0 | c >> 6);
+    *out++ = tail(0);
+  } else if (c < 0x10000) {
+    *out++ = static_cast<char>(0xe0 | c >> 12);
+    *out++ = tail(6);
+    *out++ = tail(0);
+  } else {
+    *out++ = static_cast<char>(0xf0 | c >> 18);
+    *out++ = tail(12);
+    *out++ = tail(6);
+    *out++ = tail(0);
+  }
+  return out;
+}
+
+// The escape behind a backslash at *p, which is moved past it.
+uint32_t ReadEscape(const char** p, const char* end) {
+  const char c = *(*p)++;
+  constexpr std::string_view kShort = "bfnrt", kMeant = "\b\f\n\r\t";
+  const size_t known = kShort.find(c);
+  if (known != kShort.npos) return static_cast<uint32_t>(kMeant[known]);
+  if (c != 'u') return static_cast<uint32_t>(c);
+  const uint32_t unit = ReadHexUnit(*p);
+  *p += 4;
+  if (!IsSurrogate(unit)) return unit;
+  if (unit < 0xdc00 && end - *p >= 6 && (*p)[0] == '\\' && (*p)[1] == 'u') {
+    const uint32_t low = ReadHexUnit(*p + 2);
+    if (low >= 0xdc00 && low < 0xe000) {
+      *p += 6;
+      return 0x10000 + ((unit - 0xd800) << 10 | (low - 0xdc00));
+    }
+  }
+  return 0xfffd;
+}
+
+}  // namespace
+
+char* DecodeJsonString(std::string_view inside, char* out) {
+  const char* p = inside.data();
+  const char* const end = p + inside.size();
+  while (p != end) {
+    const char* const run = p;
+    while (p != end && *p != '\\' && static_cast<uint8_t>(*p) < 0x80) ++p;
+    out = Append(run, p, out);
+    if (p == end) break;
+    if (*p == '\\') {
+      ++p;
+      out = WriteUtf8(ReadEscape(&p, end), out);
+      continue;
+    }
+    const size_t length = Utf8Length(p, end);
+    out = length == 0 ? WriteUtf8(0xfffd, out) : Append(p, p + length, out);
     p += length == 0 ? 1 : length;
   }
   return out;

@@ -36,10 +36,11 @@ std::string JsonFaultText(const JsonScan& scan, std::string_view text);
 // escaped. Returns the end of what it wrote: compact_size bytes.
 char* CompactJson(std::string_view valid, char* out);
 
-// How a string's characters are escaped inside JSON. Both replace what is not UTF-8 by \ufffd.
+// How a string's characters are escaped inside JSON. All replace what is not UTF-8 by \ufffd.
 enum class JsonEscapes {
-  kPlain,  // what JSON demands; \u0008 and \u000c in full
-  kHtml,   // as Go's encoding/json does it: < > & U+2028 U+2029 as well, \b and \f short
+  kPlain,      // what JSON demands; \u0008 and \u000c in full
+  kPlainHtml,  // < > & U+2028 U+2029 as well
+  kHtml,       // the same as Go's encoding/json does it: \b and \f short
 };
 
 // The most that WriteJsonString() makes of text, without quotes.
@@ -47,6 +48,12 @@ constexpr size_t MaxJsonStringSize(size_t size) { return 6 * size; }
 
 // Writes the inside of a JSON string, without quotes. Returns the end.
 char* WriteJsonString(std::string_view text, JsonEscapes escapes, char* out);
+
+// What a JSON string stands for: inside is what is between its quotes, of text that ScanJson()
+// accepts. What is not UTF-8, and a lone surrogate, becomes U+FFFD, as Go's encoding/json does it.
+// Writes at most MaxDecodedJsonSize() bytes and returns their end.
+char* DecodeJsonString(std::string_view inside, char* out);
+constexpr size_t MaxDecodedJsonSize(size_t size) { return 3 * size; }
 
 // Appends text as a JSON string, with quotes.
 void AppendJsonString(std::string_view text, JsonEscapes escapes, std::string* out);

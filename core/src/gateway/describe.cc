@@ -127,6 +127,36 @@ const SourcePart& SourceOf(const Prepared& prepared, const std::string& name) {
                        [&](const SourcePart& s) { return s.config->name == name; });
 }
 
+// An expression in one line.
+std::string Shown(const std::string& expression) {
+  constexpr size_t kMost = 120;
+  std::string out;
+  for (const char c : expression) {
+    const bool space = static_cast<uint8_t>(c) <= ' ' || c == 0x7f;
+    if (!space) out += c;
+    if (space && !out.empty() && out.back() != ' ') out += ' ';
+  }
+  while (!out.empty() && out.back() == ' ') out.pop_back();
+  if (out.size() <= kMost) return out;
+  size_t end = kMost;
+  while (end > 0 && (static_cast<uint8_t>(out[end]) & 0xc0) == 0x80) --end;
+  return out.substr(0, end) + "...";
+}
+
+std::string FilterWords(const config::FilterConfig& filter, const std::string& whose) {
+  std::string out = "only events for which " + Shown(filter.expression) + " (" + whose +
+                    "); the others are dropped and counted (filtered); where it fails, the event ";
+  switch (filter.on_error) {
+    case config::OnFilterError::kPass:
+      return out + "passes";
+    case config::OnFilterError::kDrop:
+      return out + "is dropped and counted (filter_error)";
+    case config::OnFilterError::kDeadLetter:
+      return out + "goes to the dead letters (filter_error)";
+  }
+  return out;
+}
+
 void DescribePreset(const config::SinkConfig& sink, std::string* out) {
   if (sink.preset.empty()) return;
   *out += "    preset " + sink.preset + ", beside what the table says itself:\n";
@@ -138,6 +168,11 @@ void DescribeRoute(const SourcePart& source, const SinkPart& sink, std::string* 
   const auto line = [out](const char* label, const std::string& text) {
     *out += std::string("    ") + label + text + "\n";
   };
+  if (!source.config->filter.expression.empty())
+    line("filter:   ",
+         FilterWords(source.config->filter, "filter of source " + source.config->name));
+  if (!sink.config->filter.expression.empty())
+    line("filter:   ", FilterWords(sink.config->filter, "filter of sink " + sink.config->name));
   line("lost:     ", OnDisk(*source.config)
                          ? "nothing that is stored, at a stop, a crash or a power cut"
                          : "what is in memory when the process or the host dies; nothing at a "

@@ -240,6 +240,9 @@ constexpr RouteFamily kRouteFamilies[] = {
     {MetricType::Counter, "penstock_route_reordered_events_total",
      "Events that were delivered after a later one.",
      [](const RouteStatus& r) { return r.ledger.reordered; }},
+    {MetricType::Counter, "penstock_route_filter_errors_total",
+     "Events that a filter failed on, whatever on_filter_error made of them.",
+     [](const RouteStatus& r) { return r.ledger.filter_errors; }},
     {MetricType::Gauge, "penstock_route_failures_in_a_row",
      "Attempts in a row that failed; 0: all is well.",
      [](const RouteStatus& r) { return uint64_t{r.failures}; }},
@@ -401,6 +404,7 @@ void ProcessCounters::ApplyTo(RouteStatus* route) {
   lift(before.duplicates, &now.duplicates);
   lift(before.duplicates_at_once, &now.duplicates_at_once);
   lift(before.reordered, &now.reordered);
+  lift(before.filter_errors, &now.filter_errors);
 }
 
 void ProcessCounters::Apply(GatewayStatus* status) {

@@ -55,6 +55,18 @@ Result<std::vector<event::Template>> Templates(const SinkPart& part) {
   return out;
 }
 
+delivery::OnFilterError ToDelivery(config::OnFilterError on_error) {
+  switch (on_error) {
+    case config::OnFilterError::kPass:
+      return delivery::OnFilterError::kPass;
+    case config::OnFilterError::kDrop:
+      return delivery::OnFilterError::kDrop;
+    case config::OnFilterError::kDeadLetter:
+      return delivery::OnFilterError::kDeadLetter;
+  }
+  return delivery::OnFilterError::kDeadLetter;
+}
+
 queue::StoredLetters::Limits ToLimits(const config::DeadLettersConfig& bounds) {
   return {bounds.max_events, bounds.max_bytes,
           bounds.when_full == config::LettersFull::kDropOldest};
@@ -293,6 +305,9 @@ Result<std::unique_ptr<Pipeline::Sink>> Pipeline::BuildSink(const SinkPart& part
   if (!templates)
     return tl::unexpected(std::move(templates.error()).Prefixed("sink " + config.name));
   sink->templates = std::move(*templates);
+  auto filter = BuildFilter(config.filter);
+  if (!filter) return tl::unexpected(std::move(filter.error()).Prefixed("sink " + config.name));
+  sink->filter = std::move(*filter);
   sink->instance = std::make_unique<SinkInstance>(
       config.name, part.plugin, part.options, &metrics_,
       delivery::WindowLimits{config.max_in_flight_events, config.max_in_flight_bytes}, &budget_,
@@ -300,6 +315,16 @@ Result<std::unique_ptr<Pipeline::Sink>> Pipeline::BuildSink(const SinkPart& part
   sink->instance->SetOnDrained([this] { changed_->Notify(); });
   sink->instance->SetHeartbeats(heartbeats_);
   return sink;
+}
+
+Result<delivery::FilterStep> Pipeline::BuildFilter(const config::FilterConfig& config) {
+  delivery::FilterStep out;
+  if (config.expression.empty()) return out;
+  auto filter = filter::Filter::Compile(config.expression);
+  if (!filter) return Fail(Code::kConfig, "filter: " + filter.error().text);
+  out.filter = std::move(*filter);
+  out.on_error = ToDelivery(config.on_error);
+  return out;
 }
 
 Result<delivery::CursorSpec> Pipeline::BuildCursor(const Sink& sink, const Source& source) const {
@@ -312,9 +337,13 @@ Result<delivery::CursorSpec> Pipeline::BuildCursor(const Sink& sink, const Sourc
           std::move(parsed.error()).Prefixed("sink " + config.name + ": headers." + name));
     encoder.headers.emplace_back(name, std::move(*parsed));
   }
+  auto source_filter = BuildFilter(source.config.filter);
+  if (!source_filter) return tl::unexpected(source_filter.error());
   delivery::CursorSpec cursor;
   cursor.queue = source.queue;
   cursor.source = &source.infos.back();
+  cursor.source_filter = std::move(*source_filter);
+  cursor.sink_filter = sink.filter;
   cursor.encoder = std::move(encoder);
   if (config.order == config::Order::kStrict) {
     cursor.order = MayPipelineStrict(*sink.plugin, config) ? delivery::Order::kStrictPipelined

@@ -113,6 +113,7 @@ class Pipeline {
   };
   struct Sink : Running<config::SinkConfig> {
     std::vector<event::Template> templates;
+    delivery::FilterStep filter;
     std::unique_ptr<SinkInstance> instance;
   };
 
@@ -128,6 +129,8 @@ class Pipeline {
   // Without cursors, not created yet.
   Result<std::unique_ptr<Sink>> BuildSink(const SinkPart& part);
   Result<void> StartReplays(const Sink& sink, Source* source);
+  // For one dispatcher: what it holds is not shared with another one.
+  static Result<delivery::FilterStep> BuildFilter(const config::FilterConfig& config);
   Result<delivery::CursorSpec> BuildCursor(const Sink& sink, const Source& source) const;
   static void ToReplays(std::shared_ptr<queue::ReplayQueue> replays, delivery::CursorSpec* cursor);
   Source* FindSource(const std::string& name) const;  // null: there is none

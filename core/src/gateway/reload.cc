@@ -346,10 +346,14 @@ void Reloading::SwitchSinks() {
 void Reloading::Conclude() {
   AddRoutes();
   for (const Before& before : before_) {
-    if (!before.info_changed) continue;
-    const event::SourceInfo* info = &before.source->infos.back();
-    for (const auto& sink : p_.sinks_)
-      sink->instance->Change([&](delivery::Dispatcher& d) { d.SetSource(info); });
+    const Pipeline::Source& source = *before.source;
+    if (!before.info_changed && before.was.config.filter == source.config.filter) continue;
+    const event::SourceInfo* info = &source.infos.back();
+    for (const auto& sink : p_.sinks_) {
+      const auto filter = Pipeline::BuildFilter(source.config.filter);
+      if (!filter) std::abort();  // it was compiled before
+      sink->instance->Change([&](delivery::Dispatcher& d) { d.SetSource(info, *filter); });
+    }
   }
   std::lock_guard lock(p_.parts_mutex_);
   for (const auto& sink : p_.sinks_)

@@ -173,7 +173,8 @@ Json LedgerJson(const delivery::Ledger& ledger) {
           {"unknown", ledger.unknown},
           {"duplicates", ledger.duplicates},
           {"duplicates_at_once", ledger.duplicates_at_once},
-          {"reordered", ledger.reordered}};
+          {"reordered", ledger.reordered},
+          {"filter_errors", ledger.filter_errors}};
 }
 
 Json RouteJson(const RouteStatus& route, TimePoint now) {

@@ -22,11 +22,17 @@ constexpr size_t kMaxDeleted = 1024;
 
 static_assert(kDropReasons + 2 <= store::kMaxCounters);
 
+// Gateways of version 0.1.0 read the reasons up to here and nothing behind them. So that their
+// ledgers balance, the last one, which nothing in a store is dropped for, also counts all that
+// follow.
+constexpr auto kLastOfOld = static_cast<size_t>(DropReason::kForgotten);
+
 std::array<uint64_t, store::kMaxCounters> ToStore(const Counters& counters) {
   std::array<uint64_t, store::kMaxCounters> out{};
   out[0] = counters.delivered;
   out[1] = counters.dead_lettered;
   std::copy(counters.dropped.begin(), counters.dropped.end(), out.begin() + 2);
+  for (size_t i = kLastOfOld + 1; i < kDropReasons; ++i) out[2 + kLastOfOld] += counters.dropped[i];
   return out;
 }
 
@@ -44,6 +50,8 @@ Counters CountersOf(const store::CursorRecord& cursor) {
   out.delivered = cursor.counters[0];
   out.dead_lettered = cursor.counters[1];
   std::copy_n(cursor.counters.begin() + 2, kDropReasons, out.dropped.begin());
+  for (size_t i = kLastOfOld + 1; i < kDropReasons; ++i)
+    out.dropped[kLastOfOld] -= std::min(out.dropped[kLastOfOld], out.dropped[i]);
   return out;
 }
 

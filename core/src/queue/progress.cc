@@ -18,6 +18,10 @@ const char* DropReasonName(DropReason reason) {
       return "retry_limit";
     case DropReason::kForgotten:
       return "forgotten";
+    case DropReason::kFiltered:
+      return "filtered";
+    case DropReason::kFilterError:
+      return "filter_error";
   }
   return "?";
 }

@@ -22,9 +22,11 @@ enum class DropReason {
   kUnencodable,
   kCorrupted,
   kRetryLimit,
-  kForgotten
+  kForgotten,
+  kFiltered,
+  kFilterError
 };
-inline constexpr size_t kDropReasons = 7;
+inline constexpr size_t kDropReasons = 9;
 const char* DropReasonName(DropReason reason);
 
 // What became of the events of one source at one sink. They change together with the cursor, or
@@ -51,6 +53,8 @@ struct Letter {
   std::string reason;  // in words
   int32_t code = 0;    // the bus's own
   uint32_t attempts = 0;
+  // Of a letter that is sent again: a filter has dropped it, so that it is not to be kept.
+  bool dropped = false;
 
   const event::Event& event() const { return block->at(place); }
 };

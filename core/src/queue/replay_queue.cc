@@ -143,9 +143,12 @@ Result<void> ReplayQueue::Write(Transaction& transaction, uint64_t* /*room*/) {
     if (!letter) return tl::unexpected(letter.error());
     if (!*letter) continue;
     const auto rejected = again.find(begin + i);
-    if (rejected == again.end()) {
+    const bool dropped = rejected != again.end() && rejected->second.dropped;
+    if (rejected == again.end() || dropped) {
       const uint64_t bytes = store::LetterBytes(**letter);
-      auto removed = store::RemoveLetter(transaction, **letter, store::LetterFate::kReplayed);
+      auto removed =
+          store::RemoveLetter(transaction, **letter,
+                              dropped ? store::LetterFate::kDropped : store::LetterFate::kReplayed);
       if (!removed) return tl::unexpected(removed.error());
       ++freed_events_;
       freed_bytes_ += bytes;

@@ -18,8 +18,9 @@
 namespace penstock::queue {
 
 // Offsets are only places in the row of letters to be sent; ids stay what they were (IdentityOf).
-// A letter leaves the store once it is delivered; one that is rejected again stays there, with the
-// new reason and without its mark. A crash sends again what was not recorded.
+// A letter leaves the store once it is delivered, or dropped by a filter; one that is rejected
+// again, or dropped stays there, with the new reason and without its mark. A crash sends again what
+// was not recorded.
 class ReplayQueue final : public Queue, public DeadLetters, private store::Member {
  public:
   // Store, budget and clock outlive the queue and the blocks read from it.

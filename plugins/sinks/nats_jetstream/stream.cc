@@ -57,6 +57,18 @@ std::vector<std::string> Compare(const jsStreamConfig& found, const StreamSettin
   return different;
 }
 
+// What the check cannot know of a stream that somebody else has made.
+std::vector<std::string> Deletes(const jsStreamConfig& found, const std::string& name) {
+  if (found.Discard != js_DiscardOld || (found.MaxMsgs <= 0 && found.MaxBytes <= 0)) return {};
+  std::string bound;
+  if (found.MaxMsgs > 0) bound = std::to_string(found.MaxMsgs) + " messages";
+  if (found.MaxBytes > 0)
+    bound += (bound.empty() ? "" : " or ") + std::to_string(found.MaxBytes) + " bytes";
+  return {"events can be lost: stream " + name + " has discard = old, so when it has " + bound +
+          " the server deletes the oldest for each new one, also those that nobody has read yet; "
+          "with discard = new, events would wait here"};
+}
+
 natsStatus Add(jsCtx* js, jsOptions* options, const StreamSettings& stream, jsErrCode* code) {
   std::vector<const char*> subjects;
   for (const std::string& subject : stream.subjects) subjects.push_back(subject.c_str());
@@ -137,7 +149,10 @@ StreamVerdict EnsureStream(natsConnection* nc, const StreamSettings& stream) {
                         : "");
     return verdict;
   }
-  if (!stream.create) return verdict;
+  if (!stream.create) {
+    verdict.warnings = Deletes(*info->Config, stream.name);
+    return verdict;
+  }
   for (const std::string& difference : Compare(*info->Config, stream))
     verdict.warnings.push_back("stream " + stream.name +
                                " exists and is left as it is: " + difference);

@@ -61,8 +61,8 @@ std::string CodeName(grpc_status_code code) {
 
 bool Has(const std::string& text, const char* words) { return text.find(words) != text.npos; }
 
-// What the user can do about it, where that is known. no_certificate: TLS without one of our own.
-const char* Advice(grpc_status_code code, const std::string& message, bool no_certificate) {
+// What the user can do about it, where that is known. hung_up: the same for a server that hangs up.
+const char* Advice(grpc_status_code code, const std::string& message, const char* hung_up) {
   switch (code) {
     case GRPC_STATUS_UNAUTHENTICATED:
     case GRPC_STATUS_PERMISSION_DENIED:
@@ -83,21 +83,26 @@ const char* Advice(grpc_status_code code, const std::string& message, bool no_ce
   if (Has(message, "not match") || Has(message, "not in peer certificate")) {
     return " (see tls.server_name)";
   }
-  // With TLS 1.3 a server that misses the client's certificate hangs up after the handshake.
-  if (no_certificate && Has(message, "Socket closed")) {
-    return " (the server hangs up: it may want a certificate, see tls.cert_file)";
-  }
-  return "";
+  return Has(message, "Socket closed") ? hung_up : "";
 }
 
-std::string ReasonOf(grpc_status_code code, const std::string& message, bool no_certificate) {
+// With TLS 1.3 a server judges the client's certificate after the handshake, and hangs up before
+// anything else.
+const char* HungUp(const Options& options, bool connected) {
+  if (options.insecure || connected) return "";
+  return options.cert_file.empty()
+             ? " (the server hangs up: it may want a certificate, see tls.cert_file)"
+             : " (the server hangs up: it may not trust the certificate in tls.cert_file)";
+}
+
+std::string ReasonOf(grpc_status_code code, const std::string& message, const char* hung_up) {
   if (code == GRPC_STATUS_OK) return "the server ended the stream";
   // "failed to connect to all addresses; last error: UNKNOWN: ..." says no more than its end.
   constexpr std::string_view kFiller = "last error: UNKNOWN: ";
   const size_t filler = message.find(kFiller);
   const std::string text =
       filler == message.npos ? message : message.substr(filler + kFiller.size());
-  return CodeName(code) + (text.empty() ? "" : ": " + text) + Advice(code, message, no_certificate);
+  return CodeName(code) + (text.empty() ? "" : ": " + text) + Advice(code, message, hung_up);
 }
 
 // How gRPC says that a message is over the limit; a server may send the same code for reasons of
@@ -342,8 +347,7 @@ Outcome GenericSource::EndOf(const EventStream& stream, const char* why_cancelle
   } else if (why_cancelled != nullptr) {
     outcome.reason = why_cancelled;
   } else {
-    outcome.reason =
-        ReasonOf(stream.code(), stream.message(), !options_.insecure && options_.cert_file.empty());
+    outcome.reason = ReasonOf(stream.code(), stream.message(), HungUp(options_, connected_));
   }
   return outcome;
 }

@@ -3,6 +3,7 @@
 #include <absl/synchronization/mutex.h>
 #include <grpc/support/log.h>
 #include <grpc/support/string_util.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -14,6 +15,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "pem.h"
 #include "wire.h"
 
 namespace penstock_generic {
@@ -44,7 +46,10 @@ std::string ReadFile(const std::string& path, const char* option) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
+// The file that gRPC trusts by default, as far as we have a say; nullptr: there is none.
 const char* SystemCertificates() {
+  const char* given = std::getenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH");
+  if (given != nullptr && *given != '\0') return given;
   for (const char* path : kSystemCertificates) {
     if (std::ifstream(path)) return path;
   }
@@ -63,6 +68,24 @@ grpc_ssl_roots_override_result TrustSystem(char** pem) {
     return GRPC_SSL_ROOTS_OVERRIDE_FAIL;
   }
 }
+
+// Which file it is and what is in it, without reading it.
+struct Version {
+  dev_t device = 0;
+  ino_t inode = 0;
+  off_t size = -1;  // there is none
+  int64_t changed_ns = 0;
+  bool operator==(const Version&) const = default;
+};
+
+Version VersionOf(const char* path) {
+  struct stat info {};
+  if (path == nullptr || ::stat(path, &info) != 0) return {};
+  return {info.st_dev, info.st_ino, info.st_size,
+          info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec};
+}
+
+Version system_at_start;  // set once by InitGrpc, before any stream
 
 // gRPC's channel arguments; the strings must outlive the use.
 class ChannelArguments {
@@ -144,6 +167,7 @@ void InitGrpc() {
     // each message: looking for lock-order cycles every time, under one lock of the process, takes
     // a tenth of the instructions.
     absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+    system_at_start = VersionOf(SystemCertificates());
     grpc_set_ssl_roots_override_callback(&TrustSystem);
     grpc_init();
   });
@@ -155,15 +179,19 @@ Credentials ReadCertificates(const Options& options) {
   credentials.tls = true;
   if (!options.ca_file.empty()) {
     credentials.ca = ReadFile(options.ca_file, "tls.ca_file");
-    if (credentials.ca.empty()) throw std::runtime_error("tls.ca_file is empty");
+    CheckAuthority(credentials.ca, options);
   } else if (SystemCertificates() == nullptr) {
     throw std::runtime_error(
         "this system has no certificates to trust (package ca-certificates); install them, or set "
         "tls.ca_file, or insecure = true");
+  } else if (const char* path = SystemCertificates(); VersionOf(path) != system_at_start) {
+    // gRPC keeps what it read first, so from now on each attempt pays for the new ones.
+    credentials.ca = ReadFile(path, "the system's certificates");
   }
   if (!options.cert_file.empty()) {
     credentials.cert = ReadFile(options.cert_file, "tls.cert_file");
     credentials.key = ReadFile(options.key_file, "tls.key_file");
+    CheckPair(credentials.cert, credentials.key, options);
   }
   return credentials;
 }

@@ -14,6 +14,7 @@
 #include "component/generic/silent_server.h"
 #include "component/generic/test_server.h"
 #include "fakes/plugin_host.h"
+#include "fakes/temp_dir.h"
 
 namespace penstock::testing {
 namespace {
@@ -579,6 +580,120 @@ TEST_F(GenericSourceTls, FilesAreReadAgain) {
   EXPECT_TRUE(host.WaitEvents(1));
 }
 
+// The files that a source is configured with, in a folder where they can be replaced.
+class UsedFiles {
+ public:
+  explicit UsedFiles(const Certificates& from) {
+    for (const char* name : {"ca.pem", "client.pem", "client.key"}) Take(from, name);
+  }
+  std::string File(const std::string& name) const { return directory_.path() + "/" + name; }
+  // By another file of that name, as tools do.
+  void Take(const Certificates& from, const std::string& name) {
+    std::filesystem::copy_file(from.directory() + "/" + name, File("new"),
+                               std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::rename(File("new"), File(name));
+  }
+  // As a copy looks that has come half-way.
+  void Cut(const std::string& name) {
+    std::filesystem::resize_file(File(name), std::filesystem::file_size(File(name)) / 2);
+  }
+  Values Options(const std::string& url) const {
+    return Tls(url, {{"tls.ca_file", File("ca.pem")},
+                     {"tls.cert_file", File("client.pem")},
+                     {"tls.key_file", File("client.key")},
+                     {"reconnect.max", milliseconds(100)}});
+  }
+
+ private:
+  fakes::TempDir directory_;
+};
+
+TEST_F(GenericSourceTls, EverythingIsReplacedUnderARunningSource) {
+  const Certificates next;
+  const std::string port = std::to_string(FreePort());
+  const auto flags = [&](const Certificates& of) {
+    return std::vector<std::string>{"--port",     port,       "--count",   "1",
+                                    "--tls-ca",   of.ca(),    "--tls-key", of.server_key(),
+                                    "--tls-cert", of.server()};
+  };
+  UsedFiles used(*ours_);
+  FakeSourceHost host;
+  FakeSource source(host, Plugin(), used.Options("127.0.0.1:" + port));
+  auto server = std::make_unique<TestServer>(flags(*ours_));
+  source.Run();
+  ASSERT_TRUE(host.WaitEvents(1));
+  // A stream that is open does not care.
+  used.Cut("ca.pem");
+  used.Cut("client.pem");
+  used.Cut("client.key");
+  EXPECT_EQ(server->CountLines("END"), 0u);
+
+  const auto refused = [&] {
+    return host.WaitMetric("reconnects_total", host.metric("reconnects_total") + 3) &&
+           host.event_count() == 1;
+  };
+  server->Kill();
+  EXPECT_TRUE(refused());
+  used.Take(next, "client.pem");
+  used.Take(next, "client.key");
+  // The pair is the new one, the server is not yet.
+  server = std::make_unique<TestServer>(flags(*ours_));
+  used.Take(*ours_, "ca.pem");
+  EXPECT_TRUE(refused());
+  // The server is the new one, what we trust is not yet.
+  server->Kill();
+  server = std::make_unique<TestServer>(flags(next));
+  EXPECT_TRUE(refused());
+  used.Take(next, "ca.pem");
+  EXPECT_TRUE(host.WaitEvents(2));
+}
+
+TEST_F(GenericSourceTls, FilesThatAreBeingReplacedAreNamedAndReadAgain) {
+  const Certificates next;
+  TestServer server(ServerFlags({"--tls-ca", ours_->ca()}));
+  const auto finds = [&](const char* file, bool cut, const std::string& words) {
+    UsedFiles used(*ours_);
+    cut ? used.Cut(file) : used.Take(next, file);
+    FakeSourceHost host;
+    FakeSource source(host, Plugin(), used.Options(server.url()));
+    source.Run();
+    EXPECT_TRUE(host.WaitText(words)) << words << "\n" << host.states().back().second;
+    used.Take(*ours_, file);
+    EXPECT_TRUE(host.WaitEvents(1)) << words;
+  };
+  finds("ca.pem", true, "/ca.pem holds no whole certificate (is it being replaced?)");
+  finds("client.pem", true, "/client.pem holds no whole certificate");
+  finds("client.key", true, "/client.key holds no whole private key");
+  finds("client.key", false, "/client.key is not the key of tls.cert_file /");
+  finds("client.pem", false, "/client.key is not the key of tls.cert_file /");
+  finds("ca.pem", false, "see tls.ca_file");
+}
+
+TEST_F(GenericSourceTls, ACertificateThatTheServerDoesNotTrust) {
+  const Certificates next;
+  UsedFiles used(*ours_);
+  TestServer server(ServerFlags({"--tls-ca", next.ca()}));
+  FakeSourceHost host;
+  FakeSource source(host, Plugin(), used.Options(server.url()));
+  source.Run();
+  EXPECT_TRUE(host.WaitText("it may not trust the certificate in tls.cert_file"));
+}
+
+TEST_F(GenericSourceTls, AChainIsWholeOrRefused) {
+  UsedFiles used(*ours_);
+  std::ofstream(used.File("client.pem"), std::ios::app)
+      << std::ifstream(used.File("ca.pem")).rdbuf() << "-----BEGIN CERTIFICATE-----\nMIIB";
+  TestServer server(ServerFlags({"--tls-ca", ours_->ca()}));
+  FakeSourceHost host;
+  FakeSource source(host, Plugin(), used.Options(server.url()));
+  source.Run();
+  ASSERT_TRUE(host.WaitText("client.pem ends in half a certificate"));
+  used.Take(*ours_, "client.pem");
+  std::ofstream(used.File("client.pem"), std::ios::app)
+      << std::ifstream(used.File("ca.pem")).rdbuf() << "text behind it\n";
+  EXPECT_TRUE(host.WaitEvents(1));
+}
+
 TEST_F(GenericSourceTls, FilesWithoutCertificatesDoNoHarm) {
   const Certificates scratch;
   const std::string junk = scratch.directory() + "/junk.pem";
@@ -591,6 +706,7 @@ TEST_F(GenericSourceTls, FilesWithoutCertificatesDoNoHarm) {
   source.Run();
   EXPECT_TRUE(host.WaitMetric("reconnects_total", 2));
   EXPECT_EQ(host.event_count(), 0u);
+  EXPECT_TRUE(host.HasText("junk.pem holds no whole certificate"));
 }
 
 TEST_F(GenericSourceTls, ServerWithoutTls) {

@@ -273,6 +273,19 @@ TEST(NatsJetStreamStream, LeavesOneThatExistsAndNamesTheDifferences) {
   bus.Look("S", [](const jsStreamInfo& info) { EXPECT_EQ(info.Config->Discard, js_DiscardOld); });
 }
 
+TEST(NatsJetStreamStream, WarnsOfOneThatDeletesWhatNobodyHasRead) {
+  NatsServer server;
+  Bus bus(server.url());
+  bus.AddStream("S", "t.>", [](jsStreamConfig* config) { config->MaxMsgs = 7; });
+  bus.AddStream("N", "n.>", [](jsStreamConfig* config) {
+    config->MaxMsgs = 7;
+    config->Discard = js_DiscardNew;
+  });
+  Running old(With(server, {{"stream.name", "S"}})), fresh(With(server, {{"stream.name", "N"}}));
+  EXPECT_TRUE(old.host.WaitText("discard = old, so when it has 7 messages the server deletes"));
+  EXPECT_FALSE(fresh.host.HasText("events can be lost"));
+}
+
 TEST(NatsJetStreamStream, WarnsOfOneThatIsMissing) {
   NatsServer server;
   Running run(With(server, {{"stream.name", "S"}}));

@@ -1,19 +1,23 @@
-"""Event servers of the generic contract, tests/servers, in three languages."""
+"""Event servers of the generic contract, tests/servers, in four languages."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 import zlib
 
-from harness.process import BUILD, ROOT, Process, free_port
+from harness.process import BUILD, CACHE, ROOT, Process, free_port
 
 SERVERS = ROOT / "tests" / "servers"
 GO_SERVER = BUILD / "tests" / "servers" / "go" / "test_server_go"
-LANGUAGES = ["cpp", "go", "python"]
+JAVA_CLASSES = BUILD / "tests" / "servers" / "java"
+LANGUAGES = ["cpp", "go", "java", "python"]
 COMMANDS = {
     "cpp": [BUILD / "tests" / "servers" / "cpp" / "test_server_cpp"],
     "go": [GO_SERVER],
+    "java": ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx256m",
+             "-cp", f"{JAVA_CLASSES}:{CACHE}/java-server/lib/*", "Server"],
     "python": [sys.executable, SERVERS / "python" / "server.py"],
 }
 
@@ -23,6 +27,16 @@ def build_go_server():
                           cwd=SERVERS / "go", check=False, capture_output=True, text=True,
                           timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+def build_java_server():
+    done = subprocess.run([SERVERS / "java" / "build", JAVA_CLASSES], check=False,
+                          capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "PENSTOCK_CACHE": str(CACHE)})
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+BUILDERS = {"go": build_go_server, "java": build_java_server}
 
 
 class EventServer(Process):
@@ -53,6 +67,11 @@ class EventServer(Process):
         """(number, name, config) of each call so far."""
         return [(int(m[1]), bytes.fromhex(m[2]).decode(), bytes.fromhex(m[3]).decode()) for m in
                 re.finditer(r"^STREAM (\d+) name=(\w*) config=(\w*)", self.text(), re.MULTILINE)]
+
+    def authorizations(self):
+        """{name: the last authorization header's bytes}."""
+        return {bytes.fromhex(m[1]).decode(): bytes.fromhex(m[2]) for m in re.finditer(
+            r"^STREAM \d+ name=(\w*) config=\w* authorization=(\w*)", self.text(), re.MULTILINE)}
 
 
 class PayloadServer(Process):

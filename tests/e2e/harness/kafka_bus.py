@@ -52,8 +52,8 @@ class KafkaBus:
                 f'[sinks.{name}.client]\n"bootstrap.servers" = "{self.broker.bootstrap}"\n'
                 f'{client}\n')
 
-    def reader(self):
-        return Consumer({"bootstrap.servers": self.broker.bootstrap, "group.id": "reader",
+    def reader(self, group="reader"):
+        return Consumer({"bootstrap.servers": self.broker.bootstrap, "group.id": group,
                          "enable.auto.commit": False, "auto.offset.reset": "earliest",
                          "isolation.level": "read_uncommitted"})
 

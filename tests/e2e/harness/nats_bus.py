@@ -140,6 +140,24 @@ class NatsServer(Process):
             return (await js.get_msg(name, last)).data
         return self._run(work)
 
+    def last_of(self, subject, name="EVENTS"):
+        """The last payload on the subject; None: there is none."""
+        async def work(js):
+            try:
+                return (await js.get_last_msg(name, subject)).data
+            except nats.js.errors.NotFoundError:
+                return None
+        return self._run(work)
+
+    def settled(self, subject, name="EVENTS"):
+        """Whether each consumer of the subject has got all and acknowledged all."""
+        async def work(js):
+            consumers = [one for one in await js.consumers_info(name)
+                         if one.config.filter_subject == subject]
+            return bool(consumers) and all(one.num_pending == one.num_ack_pending == 0
+                                           for one in consumers)
+        return self._run(work)
+
     def read(self, name="EVENTS"):
         """All messages of the stream, in its order."""
         async def work(js):

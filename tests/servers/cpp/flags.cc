@@ -2,6 +2,7 @@
 
 #include <grpcpp/support/status.h>
 
+#include <algorithm>
 #include <map>
 #include <stdexcept>
 
@@ -11,7 +12,7 @@ const char kUsage[] =
     "test_server_cpp [--port N | --listen unix:/path] [--id TEXT] [--token TEXT] [--progress]\n"
     "  [--witness FIFO] [--seed N]\n"
     "  [--tls-cert FILE --tls-key FILE [--tls-ca FILE]]\n"
-    "  [--count N] [--total N] [--first N] [--size BYTES] [--rate PER_SECOND]\n"
+    "  [--count N] [--total N] [--first N] [--size BYTES] [--rate PER_SECOND] [--burst N]\n"
     "  [--json | --binary | --demo | --numbered | --timed]\n"
     "  [--close-after N] [--status CODE] [--oversize-at N] [--oversize-size BYTES]\n"
     "  [--oversize-once] [--resume] [--unbuffered] [--early-headers] [--damaged]\n"
@@ -46,6 +47,8 @@ bool SetStreamFlag(StreamFlags* flags, const std::string& name, const std::strin
     flags->size = std::stoull(value);
   } else if (name == "rate") {
     flags->rate = std::stod(value);
+  } else if (name == "burst") {
+    flags->burst = std::max<uint64_t>(1, std::stoull(value));
   } else if (name == "close-after") {
     flags->close_after = std::stoull(value);
   } else if (name == "status") {

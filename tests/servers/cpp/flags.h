@@ -17,6 +17,7 @@ struct StreamFlags {
   uint64_t first = 0;  // number of the first event
   size_t size = 256;   // bytes of a payload
   double rate = 0;     // events a second; 0: as many as go out
+  uint64_t burst = 1;  // of those so many at once
   std::optional<uint64_t> close_after;  // end the stream after so many events
   int status = 0;                       // with this code
   std::optional<uint64_t> oversize_at;  // the event of this number has oversize_size bytes

@@ -156,10 +156,11 @@ class Stream {
     --together_->begun;
     return false;
   }
+  // Whole bursts are due together.
   void SleepUntilDue(Clock::time_point start) const {
     std::this_thread::sleep_until(
-        start + std::chrono::duration_cast<Clock::duration>(
-                    std::chrono::duration<double>(static_cast<double>(sent_) / flags_.rate)));
+        start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(
+                    static_cast<double>(sent_ / flags_.burst * flags_.burst) / flags_.rate)));
   }
   std::string Payload() {
     const bool oversize = flags_.oversize_at == number_ &&

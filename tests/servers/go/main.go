@@ -33,6 +33,7 @@ type streamFlags struct {
 	count, first  uint64
 	size          int
 	rate          float64
+	burst         uint64
 	closeAfter    int64
 	status        string
 	oversizeAt    int64
@@ -46,6 +47,7 @@ func (f *streamFlags) register(set *flag.FlagSet) {
 	set.Uint64Var(&f.first, "first", f.first, "number of the first event")
 	set.IntVar(&f.size, "size", f.size, "bytes of a payload")
 	set.Float64Var(&f.rate, "rate", f.rate, "events a second; 0: as many as go out")
+	set.Uint64Var(&f.burst, "burst", f.burst, "of those so many at once")
 	set.Int64Var(&f.closeAfter, "close-after", f.closeAfter, "end the stream after so many events")
 	set.StringVar(&f.status, "status", f.status, "with this code")
 	set.Int64Var(&f.oversizeAt, "oversize-at", f.oversizeAt, "the event of this number has oversize-size bytes")
@@ -154,7 +156,7 @@ func (s *server) send(id uint64, flags streamFlags, name string, stream grpc.Ser
 			return stream.Context().Err()
 		}
 		if flags.rate > 0 {
-			due := start.Add(time.Duration(float64(sent) / flags.rate * float64(time.Second)))
+			due := start.Add(time.Duration(float64(sent/flags.burst*flags.burst) / flags.rate * float64(time.Second)))
 			select {
 			case <-stream.Context().Done():
 				return stream.Context().Err()
@@ -203,7 +205,7 @@ func listen(port int, address string) (net.Listener, error) {
 }
 
 func serve() error {
-	s := &server{flags: streamFlags{size: 256, closeAfter: -1, oversizeAt: -1, oversizeSize: 5 << 20, status: "OK"}}
+	s := &server{flags: streamFlags{size: 256, burst: 1, closeAfter: -1, oversizeAt: -1, oversizeSize: 5 << 20, status: "OK"}}
 	s.flags.register(flag.CommandLine)
 	port := flag.Int("port", 0, "0: a free one")
 	address := flag.String("listen", "", "instead of a port: unix:/path")

@@ -64,6 +64,7 @@ def add_stream_flags(parser):
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--rate", type=float, default=0)
+    parser.add_argument("--burst", type=int, default=1)
     parser.add_argument("--close-after", type=int)
     parser.add_argument("--status", default="OK")
     parser.add_argument("--oversize-at", type=int)
@@ -128,8 +129,10 @@ class Eventing(generic_pb2_grpc.EventingServicer):
                 if flags.count and sent == flags.count:
                     gone.wait()
                     return
-                if flags.rate and gone.wait(max(0, start + sent / flags.rate - time.monotonic())):
-                    return
+                if flags.rate:
+                    due = start + sent // flags.burst * flags.burst / flags.rate
+                    if gone.wait(max(0, due - time.monotonic())):
+                        return
                 size = flags.oversize_size if number == flags.oversize_at else flags.size
                 body = payload(number, f"{self.flags.id}-{stream}", size)
                 sent, number, total = sent + 1, number + 1, total + len(body)

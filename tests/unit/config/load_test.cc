@@ -317,7 +317,27 @@ INSTANTIATE_TEST_SUITE_P(
              "{source}? (known: {source}, {subject}, {type}, {id}, {sink}, {table}, "
              "{metadata.NAME}, {attribute.NAME})\n"
              "p.toml:11:7: error: sinks.b.headers.x-e: expected a string, a number, true or false, "
-             "found a list\n"}),
+             "found a list\n"},
+        Case{"Filter",
+             kBoth + "filter = \"subject == 'é' and bodi.x\"\non_filter_error = \"skip\"\n",
+             "p.toml:6:30: error: sinks.b.filter: unknown name 'bodi'; did you mean \"body\"?\n"
+             "p.toml:7:19: error: sinks.b.on_filter_error: expected dead_letter, drop or pass, "
+             "found \"skip\"\n"},
+        Case{"FilterOfTheSource", kSource + "filter = 'type = 5'\n" + kSink,
+             "p.toml:3:11: error: sources.a.filter: 'type' cannot be assigned to\n"},
+        Case{"FilterOfManyLines",
+             kBoth + "filter = '''\nsubject == 'x' and\n  matches(type, '(')\n'''\n",
+             "p.toml:8:17: error: sinks.b.filter: no regular expression: missing ): (\n"},
+        Case{"FilterWithEscapes", kBoth + "filter = \"body.a == \\\"x\\\" &&\"\n",
+             "p.toml:6:10: error: sinks.b.filter: line 1, column 15 of the expression: '&&' is not "
+             "of this language; write and\n"},
+        Case{"FilterThatIsEmpty", kBoth + "filter = \"\"\n",
+             "p.toml:6:11: error: sinks.b.filter: it is empty\n"},
+        Case{"FilterOfAnotherKind", kBoth + "filter = true\n",
+             "p.toml:6:10: error: sinks.b.filter: expected a string, found a boolean\n"},
+        Case{"FilterErrorWithoutAFilter", kBoth + "on_filter_error = \"drop\"\n",
+             "p.toml:6:19: error: sinks.b.on_filter_error: has no effect without a filter: add "
+             "one\n"}),
     CaseName);
 
 TEST(Load, TheAdminSocketIsInTheRuntimeDirectoryOrWhereTheFileSays) {
@@ -407,6 +427,10 @@ max_events = 10
 max_bytes = "2MiB"
 when_full = "drop_oldest"
 
+[sources.x]
+plugin = "generator"
+filter = "subject == 'a'"
+
 [sources.y]
 plugin = "generator"
 
@@ -420,6 +444,8 @@ when_behind = "skip"
 max_behind = { events = 5, bytes = 4096, age = "1h" }
 max_in_flight = { events = 7, bytes = "1MiB" }
 retry = { initial = "1s", max = "2s" }
+filter = "body.n > 5"
+on_filter_error = "pass"
 )"}});
   EXPECT_EQ(Text(loaded.findings), "");
   const GatewayConfig& gateway = loaded.config.gateway;
@@ -429,9 +455,12 @@ retry = { initial = "1s", max = "2s" }
   EXPECT_EQ(gateway.memory_limit, 1u << 30u);
   EXPECT_EQ(gateway.log_level, "debug");
   EXPECT_EQ(gateway.log_format, LogFormat::kJson);
-  ASSERT_EQ(loaded.config.sources.size(), 2u);
+  ASSERT_EQ(loaded.config.sources.size(), 3u);
   const SourceConfig& source = loaded.config.sources[0];
   EXPECT_EQ(source.name, "z");
+  EXPECT_EQ(source.filter.expression, "");
+  EXPECT_EQ(loaded.config.sources[1].filter.expression, "subject == 'a'");
+  EXPECT_EQ(loaded.config.sources[1].filter.on_error, OnFilterError::kDeadLetter);
   EXPECT_EQ(source.event_source, "orders");
   EXPECT_EQ(source.event_name, "created");
   EXPECT_EQ(source.event_type, "com.example.order");
@@ -444,7 +473,7 @@ retry = { initial = "1s", max = "2s" }
   EXPECT_EQ(source.queue.when_full, WhenFull::kDropOldest);
   ASSERT_EQ(loaded.config.sinks.size(), 1u);
   const SinkConfig& sink = loaded.config.sinks[0];
-  EXPECT_THAT(sink.from, testing::ElementsAre("z", "y"));
+  EXPECT_THAT(sink.from, testing::ElementsAre("z", "x", "y"));
   EXPECT_EQ(sink.format, event::Format::kArgo);
   EXPECT_THAT(sink.headers, testing::ElementsAre(Pair("b", "{id}"), Pair("a", "1")));
   EXPECT_EQ(sink.order, Order::kStrict);
@@ -456,6 +485,8 @@ retry = { initial = "1s", max = "2s" }
   EXPECT_EQ(sink.max_in_flight_bytes, 1u << 20u);
   EXPECT_EQ(sink.retry_initial, seconds(1));
   EXPECT_EQ(sink.retry_max, seconds(2));
+  EXPECT_EQ(sink.filter.expression, "body.n > 5");
+  EXPECT_EQ(sink.filter.on_error, OnFilterError::kPass);
 }
 
 TEST(Load, KeepsSourcesInTheFilesOrder) {

@@ -137,7 +137,7 @@ TEST_F(HandoverTest, ANewSourceInfoIsInWhatIsEncodedFromThenOn) {
   sink_.Step();
   event::SourceInfo changed = source_.info;
   changed.event_source = "shop";
-  sink_.dispatcher->SetSource(&changed);
+  sink_.dispatcher->SetSource(&changed, {});
   rig_.Append(source_, 1);
   sink_.Step();
   ASSERT_EQ(sink_.port.log.size(), 2u);

@@ -47,6 +47,17 @@ struct RouteModel {
   int64_t newest_now = -1;    // since the last crash
   bool broken = false;        // a strict lane, at the sink
 
+  // A filter that drops some numbers, and fails on others.
+  static constexpr char kFilter[] = "int(body) % 7 == 3 and nil + 1 or int(body) % 5 ~= 1";
+  bool filters = false;
+  OnFilterError on_error{};
+  static bool FilterFails(uint64_t number) { return number % 7 == 3; }
+  static bool FilterDrops(uint64_t number) { return number % 5 == 1 && !FilterFails(number); }
+  bool Filtered(uint64_t number) const {
+    return filters &&
+           (FilterDrops(number) || (FilterFails(number) && on_error != OnFilterError::kPass));
+  }
+
   uint64_t Count(Fate fate) const {
     uint64_t n = 0;
     for (const auto& [number, event] : events) n += event.fate == fate ? 1 : 0;

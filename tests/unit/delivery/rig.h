@@ -58,7 +58,16 @@ struct CursorOptions {
   MaxBehind max_behind{};
   RetryPolicy retry{};
   event::Format format = event::Format::kRaw;
+  FilterStep source_filter{}, sink_filter{};
 };
+
+inline FilterStep Filtering(std::string_view expression,
+                            OnFilterError on_error = OnFilterError::kDeadLetter,
+                            const filter::Limits& limits = {}) {
+  auto filter = filter::Filter::Compile(expression, limits);
+  EXPECT_TRUE(filter.has_value()) << filter.error().text;
+  return {std::move(*filter), on_error};
+}
 
 class Rig {
  public:
@@ -135,6 +144,8 @@ class Rig {
     spec.max_behind = options.max_behind;
     spec.retry = options.retry;
     spec.dead_letters = &sink.dead_letters;
+    spec.source_filter = options.source_filter;
+    spec.sink_filter = options.sink_filter;
     sink.dispatcher->AddCursor(std::move(spec));
   }
 

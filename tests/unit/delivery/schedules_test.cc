@@ -122,6 +122,7 @@ class Schedule {
       spec.max_behind.bytes = Pick({0, 1000});
       spec.max_behind.age = seconds(Pick({0, 3}));
     }
+    if (random_.OneIn(2)) AddFilter(&route, &spec);
     route.unknowns = sink.port.unknowns;
     route.may_drop = spec.skip_when_behind || source.drops;
     source.routes.push_back(&route);
@@ -130,6 +131,13 @@ class Schedule {
     sink.port.lanes.push_back(&route);
     sink.specs.push_back(spec);
     sink.dispatcher->AddCursor(std::move(spec));
+  }
+
+  void AddFilter(RouteModel* route, CursorSpec* spec) {
+    route->filters = true;
+    route->on_error = static_cast<OnFilterError>(random_.Below(3));
+    static const auto filter = Filtering(RouteModel::kFilter).filter;  // all run on this thread
+    (random_.OneIn(2) ? spec->source_filter : spec->sink_filter) = {filter, route->on_error};
   }
 
   // A reload: the sink is made anew, and goes on where it stood. Some receipts are never given.
@@ -161,7 +169,7 @@ class Schedule {
       EXPECT_NE(fate, RouteModel::Fate::kInFlight) << number << " is acked while in flight";
       const bool settled =
           fate == RouteModel::Fate::kDelivered || fate == RouteModel::Fate::kRejected;
-      EXPECT_TRUE(settled || route->may_drop || Unencodable(number))
+      EXPECT_TRUE(settled || route->may_drop || Unencodable(number) || route->Filtered(number))
           << number << " is acked and nothing has become of it";
     }
   }
@@ -284,15 +292,28 @@ class Schedule {
     EXPECT_EQ(ledger.pending, 0u);
     EXPECT_EQ(ledger.received, source.emitted);
     EXPECT_EQ(ledger.delivered, delivered);
-    EXPECT_EQ(delivered + buried + by_policy, source.emitted);
+    const uint64_t filtered = Dropped(ledger, DropReason::kFiltered);
+    const uint64_t failed = Dropped(ledger, DropReason::kFilterError);
+    EXPECT_EQ(delivered + buried + by_policy + filtered + failed, source.emitted);
     EXPECT_GE(buried, rejected);
     EXPECT_EQ(ledger.dead_lettered > 0 && !keeps_dead_letters, false);
     for (const auto& [number, event] : route.events) {
       EXPECT_LT(number, source.emitted) << "invented";
       EXPECT_FALSE(Unencodable(number));
+      EXPECT_FALSE(route.Filtered(number)) << number;
     }
+    uint64_t drops = 0, fails = 0;
+    for (uint64_t number = 0; number < source.emitted && route.filters; ++number) {
+      drops += RouteModel::FilterDrops(number) ? 1 : 0;
+      fails += RouteModel::FilterFails(number) ? 1 : 0;
+    }
+    EXPECT_LE(filtered, drops);
+    EXPECT_LE(failed, fails);
+    EXPECT_LE(ledger.filter_errors, fails);
     if (!route.may_drop) {
       EXPECT_EQ(by_policy, 0u);
+      EXPECT_EQ(filtered, drops);
+      EXPECT_EQ(ledger.filter_errors, fails) << "counted more than once, or not at all";
       EXPECT_EQ(delivered + rejected, route.events.size());
     }
     CheckOrder(ledger, route);

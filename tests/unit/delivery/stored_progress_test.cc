@@ -78,6 +78,7 @@ class StoredProgressTest : public testing::Test {
     spec.source = &info_;
     spec.encoder = {event::Format::kRaw, "bus", {}, {}};
     spec.order = order_;
+    spec.sink_filter = filter_;
     spec.dead_letters = letters_.get();
     spec.start = queue::Start::kOldest;
     dispatcher_->AddCursor(std::move(spec));
@@ -124,6 +125,7 @@ class StoredProgressTest : public testing::Test {
   queue::Limits limits_{1 << 20, 1 << 30, queue::WhenFull::kBlock};
   Order order_ = Order::kRelaxed;
   size_t max_above_ = 0;  // 0: the queue's own
+  FilterStep filter_;
   queue::MemoryBudget budget_{64 << 20};
   fakes::Lender lender_;
   event::SourceInfo info_{"orders", "orders", "created", "generic", {}};
@@ -310,6 +312,67 @@ TEST_F(StoredProgressTest, ADropOfTheOldestCountsOnlyWhatHadNotSettled) {
   EXPECT_EQ(ledger().delivered, 8u);
   EXPECT_EQ(Dropped(ledger(), DropReason::kWhenFull), 2u);
   EXPECT_TRUE(dispatcher_->Drained());
+}
+
+TEST_F(StoredProgressTest, WhatAFilterDroppedIsCountedOnceOverACrash) {
+  Stop();
+  filter_ = Filtering("int(body) % 3 == 0");  // 0, 3, 6 and 9 go
+  Start();
+  Append(10);
+  Step();
+  Answer(3, PENSTOCK_DELIVERED);
+  Answer(9, PENSTOCK_DELIVERED);
+  Step();
+  rig_.Commit();
+  // 1 to 5 and 7 to 9 have settled above the cursor, which 0 holds back.
+  EXPECT_EQ(Record().committed, 0u);
+  EXPECT_THAT(Record().settled, ElementsAre(event::OffsetRange{1, 6}, event::OffsetRange{7, 10}));
+  Crash();
+  EXPECT_EQ(Dropped(ledger(), DropReason::kFiltered), 6u);
+  for (int i = 0; i < 3; ++i) Step();
+  EXPECT_THAT(Sent(), ElementsAre("0", "6"));
+  port_->DeliverAll();
+  Step();
+  EXPECT_EQ(ledger().delivered, 4u);
+  EXPECT_EQ(Dropped(ledger(), DropReason::kFiltered), 6u);
+  EXPECT_TRUE(dispatcher_->Drained());
+}
+
+// Version 0.1.0 knows the reasons up to kForgotten.
+uint64_t SumAsOfVersion010(const store::CursorRecord& record) {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < 9; ++i) sum += record.counters[i];
+  return sum;
+}
+
+TEST_F(StoredProgressTest, OlderGatewaysReadALedgerThatBalances) {
+  static_assert(static_cast<size_t>(DropReason::kForgotten) == 6);
+  static_assert(static_cast<size_t>(DropReason::kFiltered) == 7);
+  static_assert(static_cast<size_t>(DropReason::kFilterError) == 8);
+  Stop();
+  filter_ = Filtering("int(body) ~= 1 or nil + 1", OnFilterError::kDrop);
+  Start();
+  Append(3);
+  Step();
+  port_->DeliverAll();
+  Step();
+  rig_.Commit();
+  store::CursorRecord record = Record();
+  EXPECT_EQ(record.committed, 3u);
+  EXPECT_EQ(SumAsOfVersion010(record), 3u);
+  EXPECT_EQ(Dropped(ledger(), DropReason::kFilterError), 1u);
+  // It writes back only what it knows.
+  std::fill(record.counters.begin() + 9, record.counters.end(), 0);
+  const queue::Counters old = queue::CountersOf(record);
+  EXPECT_EQ(old.delivered, 2u);
+  EXPECT_EQ(old.dropped[static_cast<size_t>(DropReason::kForgotten)], 1u);
+  EXPECT_EQ(old.dropped_total(), 1u);
+  // And what it has written reads as it was.
+  filter_ = {};
+  Crash();
+  EXPECT_EQ(Dropped(ledger(), DropReason::kFilterError), 1u);
+  EXPECT_EQ(Dropped(ledger(), DropReason::kForgotten), 0u);
+  EXPECT_TRUE(ledger().Balances());
 }
 
 }  // namespace

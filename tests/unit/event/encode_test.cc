@@ -203,16 +203,26 @@ TEST_F(ArgoTest, PutsAttributesBehindTheData) {
   const std::vector<penstock_kv> attributes = {Kv("traceparent", "00-<1>")};
   event_.attributes = attributes;
   source_.metadata = {{"Not an extension", "x"}};
-  EXPECT_THAT(EncodePayload("", ""), HasSubstr(R"(","traceparent":"00-<1>"})"));
+  EXPECT_THAT(EncodePayload("", ""), HasSubstr(R"(","traceparent":"00-\u003c1\u003e"})"));
 }
 
 TEST_F(ArgoTest, KeepsTheEventsOwnNames) {
   event_.subject = "own \"<\n";
   event_.type = "mine";
   event_.id = "7";
-  EXPECT_THAT(EncodePayload("", ""),
-              HasSubstr(R"("id":"table:7","source":"es","type":"mine","subject":"own \"<\n",)"));
+  EXPECT_THAT(
+      EncodePayload("", ""),
+      HasSubstr(R"("id":"table:7","source":"es","type":"mine","subject":"own \"\u003c\n",)"));
   EXPECT_EQ(View(message_.id), "table:7");
+}
+
+// As Argo itself did with such an event name.
+TEST_F(ArgoTest, EscapesTheEnvelopeForHtml) {
+  source_.event_name = "<b>&\"ä€/\b\u2028x";
+  EXPECT_THAT(EncodePayload("", ""),
+              HasSubstr(R"(,"subject":"\u003cb\u003e\u0026\"ä€/\u0008\u2028x",)"));
+  source_.event_source = "a&b";
+  EXPECT_THAT(EncodePayload("", ""), HasSubstr(R"(,"source":"a\u0026b",)"));
 }
 
 TEST_F(ArgoTest, SaysWhyItRejects) {

@@ -57,6 +57,13 @@ TEST(JsonTest, EscapesOnlyWhatJsonDemandsInPlainStrings) {
   EXPECT_EQ(out, "\"<>&\\\"\\\\\\n\\r\\t\\u0008\\u000c\\u001f\x7f/\u2028ä\\ufffd\"");
 }
 
+TEST(JsonTest, EscapesForHtmlInPlainStrings) {
+  std::string out;
+  AppendJsonString("<>&\"\\\n\b\f/\u2028\u2029ä\xff", JsonEscapes::kPlainHtml, &out);
+  EXPECT_EQ(out, R"("\u003c\u003e\u0026\"\\\n\u0008\u000c/\u2028\u2029)"
+                 "ä\\ufffd\"");
+}
+
 TEST(JsonTest, SaysWhereAndWhat) {
   EXPECT_EQ(Fault("{\"a\":1"), "unexpected end at byte offset 6");
   EXPECT_EQ(Fault("not json"), "unexpected 'o' at byte offset 1");

@@ -48,16 +48,17 @@ RouteStatus MakeRoute(const std::string& source, const std::string& sink) {
   route.at_start.dead_lettered = 5;
   route.at_start.dropped = {10, 0, 0, 0, 0, 0, 15};
   route.at_start.pending = 10;
-  route.ledger.received = 130;
+  route.ledger.received = 139;
   route.ledger.delivered = 70;
   route.ledger.dead_lettered = 6;
-  route.ledger.dropped = {30, 1, 2, 0, 0, 0, 15};
+  route.ledger.dropped = {30, 1, 2, 0, 0, 0, 15, 4, 5};
   route.ledger.pending = 6;
   route.ledger.retries = 11;
   route.ledger.unknown = 3;
   route.ledger.duplicates = 2;
   route.ledger.duplicates_at_once = 1;
   route.ledger.reordered = 7;
+  route.ledger.filter_errors = 8;
   route.oldest_pending = TimePoint(std::chrono::milliseconds(7500));
   route.failures = 2;
   route.held = 1;
@@ -110,13 +111,14 @@ std::vector<std::string> Samples(const std::string& text) {
 std::vector<std::string> RouteLines() {
   const std::string route = "{source=\"orders\",sink=\"bus\"";
   return {"penstock_route_recovered_events" + route + "} 10",
-          "penstock_route_received_events_total" + route + "} 30",
+          "penstock_route_received_events_total" + route + "} 39",
           "penstock_route_delivered_events_total" + route + "} 10",
           "penstock_route_dead_lettered_events_total" + route + "} 1",
           "penstock_route_pending_events" + route + "} 6",
           "penstock_route_retries_total" + route + "} 11",
           "penstock_route_unknown_answers_total" + route + "} 3",
           "penstock_route_reordered_events_total" + route + "} 7",
+          "penstock_route_filter_errors_total" + route + "} 8",
           "penstock_route_failures_in_a_row" + route + "} 2",
           "penstock_route_held_events" + route + "} 1",
           "penstock_route_dropped_events_total" + route + ",reason=\"when_full\"} 20",
@@ -126,6 +128,8 @@ std::vector<std::string> RouteLines() {
           "penstock_route_dropped_events_total" + route + ",reason=\"corrupted\"} 0",
           "penstock_route_dropped_events_total" + route + ",reason=\"retry_limit\"} 0",
           "penstock_route_dropped_events_total" + route + ",reason=\"forgotten\"} 0",
+          "penstock_route_dropped_events_total" + route + ",reason=\"filtered\"} 4",
+          "penstock_route_dropped_events_total" + route + ",reason=\"filter_error\"} 5",
           "penstock_route_duplicate_events_total" + route + ",attempt=\"first\"} 1",
           "penstock_route_duplicate_events_total" + route + ",attempt=\"later\"} 2",
           "penstock_route_oldest_pending_age_seconds" + route + "} 2.5"};
