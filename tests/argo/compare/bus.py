@@ -4,12 +4,12 @@ import base64
 import json
 import ssl
 
+import buses
 from harness.kafka_bus import KafkaBus, make_certificates
 from harness.nats_bus import NatsServer
 from nats_wire import NatsWire, Tap
 
 STREAM, SUBJECTS = "default", "default.*.*"
-STREAM_CONFIG = "maxMsgs: -1\nmaxAge: 168h\nmaxBytes: -1\nreplicas: 1\nduplicates: 300s\n"
 
 
 def unwrap(value):
@@ -39,12 +39,14 @@ class JetStream(NatsServer):
             self.made = True
         return self
 
-    def argo_flags(self):
-        return ["--jetstream", self.url, "--stream-config", STREAM_CONFIG]
+    def flags(self):
+        """Argo's."""
+        return ["--jetstream", self.url]
 
-    def penstock_sink(self, source):
-        return (f'[sinks.bus]\nplugin = "nats-jetstream"\npreset = "argo"\nfrom = ["{source}"]\n'
-                f'servers = ["{self.url}"]\ntls = {{ ca_file = "{self.ca}" }}\n')
+    def table(self, source):
+        """The gateway's."""
+        return buses.table("bus", "nats-jetstream", [source],
+                           f'servers = ["{self.url}"]\ntls = {{ ca_file = "{self.ca}" }}')
 
     def info(self):
         """Of the stream, as the server says it."""
@@ -78,13 +80,12 @@ class Kafka(KafkaBus):
         self.topic = self.add_topic(f"events-{self.topics}")
         return self
 
-    def argo_flags(self):
+    def flags(self):
         return ["--kafka", self.broker.bootstrap, "--topic", self.topic]
 
-    def penstock_sink(self, source):
-        return (f'[sinks.bus]\nplugin = "kafka"\npreset = "argo"\nfrom = ["{source}"]\n'
-                f'topic = "{self.topic}"\n'
-                f'client = {{ "bootstrap.servers" = "{self.broker.bootstrap}" }}\n')
+    def table(self, source):
+        return buses.table("bus", "kafka", [source], f'topic = "{self.topic}"\nclient = '
+                           f'{{ "bootstrap.servers" = "{self.broker.bootstrap}" }}')
 
     def server_pid(self):
         return self.broker.pid()

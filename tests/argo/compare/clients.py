@@ -1,23 +1,23 @@
 """The contenders, as processes: Argo Events' own event source, and the gateway."""
 
 from harness.gateway import Gateway
-from harness.process import Process
-from paths import ARGO
+from harness.monitor import LISTEN
+from programs import ArgoEventSource
 from servers import EVENT
+from sources import Source
 
 SOURCE = "orders"
 ON_DISK = "penstock, on disk"
 PENSTOCK = ("penstock", ON_DISK)
 
 
-class Argo(Process):
-    """Its generic event source with its bus drivers, without Kubernetes (tests/argo)."""
+class Argo(ArgoEventSource):
+    """Logs what it logs by default."""
 
     def __init__(self, directory, server, bus):
-        assert ARGO.exists(), f"{ARGO} is not built: tests/argo/build"
-        super().__init__("argo", [ARGO, "--url", server.url, "--config", server.config,
-                                  "--event-source", SOURCE, "--event-name", EVENT,
-                                  *bus.argo_flags()], directory)
+        super().__init__(directory, bus, server, Source(SOURCE, False, event=EVENT))
+        self.command += ["--config", server.config]
+        self.env = None
 
 
 class Penstock(Gateway):
@@ -26,12 +26,10 @@ class Penstock(Gateway):
     def __init__(self, directory, server, bus, storage):
         state = directory / "state"
         state.mkdir(exist_ok=True)
-        config = (f'[gateway]\nstate_dir = "{state}"\nadmin_socket = "none"\n'
-                  'admin_listen = "127.0.0.1:0"\n'
-                  f'[sources.{SOURCE}]\nplugin = "generic"\nurl = "{server.url}"\n'
-                  f'insecure = true\nconfig = "{server.config}"\nevent_name = "{EVENT}"\n'
-                  f'queue = {{ storage = "{storage}" }}\n{bus.penstock_sink(SOURCE)}')
-        super().__init__(directory, config)
+        gateway = f'[gateway]\nstate_dir = "{state}"\nadmin_socket = "none"\n{LISTEN}'
+        source = server.source(SOURCE, f'storage = "{storage}"',
+                               f'insecure = true\nevent_name = "{EVENT}"')
+        super().__init__(directory, gateway + source + bus.table(SOURCE))
 
 
 def make_client(contender, directory, server, bus):

@@ -2,15 +2,12 @@
 
 import importlib.machinery
 import importlib.util
-import os
 import pathlib
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-ARGO = pathlib.Path(os.environ.get("PENSTOCK_ARGO_EVENTSOURCE")
-                    or ROOT / "build" / "argo" / "argo-eventsource")
 
-sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tests" / "faults")]
+sys.path[:0] = [str(ROOT / "tests" / name) for name in ("e2e", "faults", "argo")]
 
 
 def load_bench():

@@ -13,7 +13,7 @@ class Server(EventServer):
     of their own, `created/2-1`: the first connection of its second life. flags: of tests/servers,
     for each connection."""
 
-    config = "none"  # what the client is to say
+    config = "none"  # what the client is to say; this server leaves it alone
 
     def __init__(self, directory, seed, payloads="numbered", size=256, **flags):
         words = [f"--{payloads}", "--size", size, "--seed", seed, "--progress"]
@@ -55,3 +55,6 @@ class Blast(Process):
         super().start()
         self.url = f"127.0.0.1:{self.wait_for(r'^PORT (.+)')[1]}"
         return self
+
+    def source(self, name, queue, options):
+        return EventServer.source(self, name, queue, options, **{self.config: True})
