@@ -46,6 +46,13 @@ class Numbered {
         smallest_(smallest),
         largest_(largest < smallest ? smallest : largest) {}
 
+  // The same source with events of one size.
+  Numbered OfSize(size_t size) const {
+    Numbered out = *this;
+    out.smallest_ = out.largest_ = size;
+    return out;
+  }
+
   std::string Payload(uint64_t number) const {
     Rng rng(seed_, number);
     size_t size = smallest_;
@@ -66,9 +73,9 @@ class Numbered {
   }
 
  private:
-  const std::string source_;
-  const uint64_t seed_;
-  const size_t smallest_, largest_;
+  std::string source_;
+  uint64_t seed_;
+  size_t smallest_, largest_;
 };
 
 struct Event {

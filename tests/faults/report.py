@@ -163,12 +163,12 @@ def markdown(rows, seeds):
     return "\n".join([title, "", *lines, *([""] if findings else []), *findings]) + "\n"
 
 
-def put_between_markers(path, table):
+def put_between_markers(path, table, begin=BEGIN, end=END):
     text = path.read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        sys.exit(f"{path}: put the table's place there: a line {BEGIN} and a line {END}")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    path.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{after}")
+    if text.count(begin) != 1 or text.count(end) != 1:
+        sys.exit(f"{path}: put the table's place there: a line {begin} and a line {end}")
+    before, after = text.split(begin)[0], text.split(end)[1]
+    path.write_text(f"{before}{begin}\n\n{table}\n{end}{after}")
 
 
 def read_run(path):

@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <chrono>
@@ -28,6 +29,7 @@ constexpr int64_t kPingTimeoutMs = 10000;
 constexpr int64_t kStreamRetry = 2 * kSecond;
 constexpr unsigned kTcpTimeoutMs = 20000;
 constexpr size_t kAnswerBatch = 256;
+constexpr int kMostRecords = 256;  // of TLS, read at once
 
 void Require(natsStatus status, const std::string& what) {
   if (status != NATS_OK) throw std::runtime_error(what + ": " + LastText(status));
@@ -304,11 +306,21 @@ void Connection::ReadIn() {
     reading_ = true;
   }
   natsConnection_ProcessReadEvent(nc);
+  // With TLS that was one record, which may hold a single answer: a server sends each of its writes
+  // as a record of its own.
+  for (int i = 1; settings_->tls && i < kMostRecords && Readable(); ++i)
+    natsConnection_ProcessReadEvent(nc);
   {
     std::lock_guard lock(gate_mutex_);
     reading_ = false;
   }
   gate_.notify_one();
+}
+
+bool Connection::Readable() {
+  std::lock_guard lock(mutex_);
+  pollfd poll_fd{fd_, POLLIN, 0};
+  return fd_ >= 0 && poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLIN) != 0;
 }
 
 void Connection::WatchWrites(bool on) {

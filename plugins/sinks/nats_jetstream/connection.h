@@ -68,6 +68,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   void Run();
   void SetUp();
+  bool Readable();
   bool Connect();
   bool Subscribe();
   bool EnsureStreamExists();

@@ -12,10 +12,10 @@ const char kUsage[] =
     "test_server_cpp [--port N | --listen unix:/path] [--id TEXT] [--token TEXT] [--progress]\n"
     "  [--witness FIFO] [--seed N]\n"
     "  [--tls-cert FILE --tls-key FILE [--tls-ca FILE]]\n"
-    "  [--count N] [--first N] [--size BYTES] [--rate PER_SECOND] [--burst N]\n"
-    "  [--json | --binary | --demo | --numbered]\n"
+    "  [--count N] [--total N] [--first N] [--size BYTES] [--rate PER_SECOND] [--burst N]\n"
+    "  [--json | --binary | --demo | --numbered | --timed]\n"
     "  [--close-after N] [--status CODE] [--oversize-at N] [--oversize-size BYTES]\n"
-    "  [--resume] [--unbuffered] [--early-headers] [--damaged]\n"
+    "  [--oversize-once] [--resume] [--unbuffered] [--early-headers] [--damaged]\n"
     "See tests/servers/README.md.\n";
 
 namespace {
@@ -39,6 +39,8 @@ int StatusCode(const std::string& text) {
 bool SetStreamFlag(StreamFlags* flags, const std::string& name, const std::string& value) {
   if (name == "count") {
     flags->count = std::stoull(value);
+  } else if (name == "total") {
+    flags->total = std::stoull(value);
   } else if (name == "first") {
     flags->first = std::stoull(value);
   } else if (name == "size") {
@@ -62,9 +64,12 @@ bool SetStreamFlag(StreamFlags* flags, const std::string& name, const std::strin
 }
 
 bool SetStreamSwitch(StreamFlags* flags, const std::string& name) {
-  if (name == "json" || name == "binary" || name == "demo" || name == "numbered") {
+  if (name == "json" || name == "binary" || name == "demo" || name == "numbered" ||
+      name == "timed") {
     flags->format = name;
     if (name == "demo" && flags->rate == 0) flags->rate = 5;
+  } else if (name == "oversize-once") {
+    flags->oversize_once = true;
   } else if (name == "resume") {
     flags->resume = true;
   } else if (name == "unbuffered") {

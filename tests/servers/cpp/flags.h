@@ -13,6 +13,7 @@ namespace test_server {
 // What one stream does.
 struct StreamFlags {
   uint64_t count = 0;  // events; 0: no end. After the last one the stream stays open
+  uint64_t total = 0;  // the same of all streams of this process together
   uint64_t first = 0;  // number of the first event
   size_t size = 256;   // bytes of a payload
   double rate = 0;     // events a second; 0: as many as go out
@@ -21,7 +22,8 @@ struct StreamFlags {
   int status = 0;                       // with this code
   std::optional<uint64_t> oversize_at;  // the event of this number has oversize_size bytes
   size_t oversize_size = 5 * 1024 * 1024;
-  std::string format = "json";  // json, binary, demo, numbered
+  bool oversize_once = false;   // only in the first stream of this process that gets there
+  std::string format = "json";  // json, binary, demo, numbered, timed
   bool resume = false;          // the numbers go on where the last stream of this process ended
   bool unbuffered = false;      // each event by itself, as servers do that give no hint
   bool early_headers = false;   // answer before the first event

@@ -1,6 +1,7 @@
 #include "payload.h"
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 
@@ -52,6 +53,17 @@ std::string BinaryPayload(uint64_t number, std::string_view id, size_t size) {
   const size_t fixed = 12 + rest.size();
   for (size_t i = 0; fixed + i < size; ++i) rest.push_back(static_cast<char>(number + i));
   return seq + BigEndian(Crc32(seq + rest), 4) + rest;
+}
+
+std::string TimedPayload(uint64_t number, size_t size) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  std::string text =
+      "{\"at\":" +
+      std::to_string(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count()) +
+      ",\"seq\":" + std::to_string(number) + ",\"pad\":\"";
+  const size_t fixed = text.size() + 2;
+  text.append(size > fixed ? size - fixed : 0, 'x');
+  return text + "\"}";
 }
 
 std::string DemoPayload(uint64_t number) {

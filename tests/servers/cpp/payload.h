@@ -15,6 +15,8 @@ uint32_t Crc32(std::string_view bytes, uint32_t before = 0);
 // Exactly size bytes, or as many as the fixed part needs; size 0 is an empty payload.
 std::string JsonPayload(uint64_t number, std::string_view id, size_t size);
 std::string BinaryPayload(uint64_t number, std::string_view id, size_t size);
+// When it was made, in ns since 1970 by this host's clock, its number, and filler.
+std::string TimedPayload(uint64_t number, size_t size);
 // An order of a shop, for the eye.
 std::string DemoPayload(uint64_t number);
 

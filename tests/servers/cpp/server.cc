@@ -82,12 +82,19 @@ class Announcer {
   uint64_t next_ = 0;
 };
 
+// What all streams of the process have done together.
+struct Together {
+  std::atomic<uint64_t> begun{0};  // events
+  std::atomic<bool> oversize{false};
+};
+
 // One stream: what it is to send, and what went out. source: that of numbered payloads.
 class Stream {
  public:
   Stream(const Flags& server, StreamFlags flags, const std::string& source,
-         penstock_faults::WitnessPipe* witness, uint64_t id, uint64_t number)
+         penstock_faults::WitnessPipe* witness, Together* together, uint64_t id, uint64_t number)
       : server_(server),
+        together_(together),
         flags_(std::move(flags)),
         id_(id),
         number_(number),
@@ -102,7 +109,7 @@ class Stream {
     event.set_name(name);
     const Clock::time_point start = Clock::now();
     while (!context->IsCancelled() && !Ends()) {
-      if (flags_.count > 0 && sent_ == flags_.count) {
+      if ((flags_.count > 0 && sent_ == flags_.count) || !TakeOfTotal()) {
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
         continue;
       }
@@ -140,7 +147,14 @@ class Stream {
 
   bool Ends() const { return flags_.close_after && sent_ >= *flags_.close_after; }
   bool LastForNow() const {
-    return sent_ + 1 == flags_.count || (flags_.close_after && sent_ + 1 == *flags_.close_after);
+    return sent_ + 1 == flags_.count || together_->begun == flags_.total ||
+           (flags_.close_after && sent_ + 1 == *flags_.close_after);
+  }
+  bool TakeOfTotal() {
+    if (flags_.total == 0) return true;
+    if (together_->begun.fetch_add(1) < flags_.total) return true;
+    --together_->begun;
+    return false;
   }
   // Whole bursts are due together.
   void SleepUntilDue(Clock::time_point start) const {
@@ -148,12 +162,16 @@ class Stream {
         start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(
                     static_cast<double>(sent_ / flags_.burst * flags_.burst) / flags_.rate)));
   }
-  std::string Payload() const {
-    const bool oversize = flags_.oversize_at == number_;
+  std::string Payload() {
+    const bool oversize = flags_.oversize_at == number_ &&
+                          !(flags_.oversize_once && together_->oversize.exchange(true));
     const size_t size = oversize ? flags_.oversize_size : flags_.size;
     const std::string id = server_.id + "-" + std::to_string(id_);
     if (flags_.format == "demo") return DemoPayload(number_);
-    if (flags_.format == "numbered") return numbered_.Payload(number_);
+    if (flags_.format == "numbered") {
+      return (oversize ? numbered_.OfSize(size) : numbered_).Payload(number_);
+    }
+    if (flags_.format == "timed") return TimedPayload(number_, size);
     return flags_.format == "binary" ? BinaryPayload(number_, id, size)
                                      : JsonPayload(number_, id, size);
   }
@@ -165,6 +183,7 @@ class Stream {
   }
 
   const Flags& server_;
+  Together* const together_;
   const StreamFlags flags_;
   const uint64_t id_;
   uint64_t number_;
@@ -200,7 +219,8 @@ class Service : public generic::Eventing::Service {
       return {grpc::StatusCode::INVALID_ARGUMENT, std::string("config: ") + e.what()};
     }
     const std::string source = request->name() + "/" + flags_.id + "-" + std::to_string(id);
-    Stream stream(flags_, flags, source, witness_ ? &*witness_ : nullptr, id, First(flags));
+    Stream stream(flags_, flags, source, witness_ ? &*witness_ : nullptr, &together_, id,
+                  First(flags));
     const grpc::Status status = stream.Run(context, request->name(), writer);
     number_ = stream.number();
     Say("END " + stream.Summary());
@@ -217,6 +237,7 @@ class Service : public generic::Eventing::Service {
   const Flags& flags_;
   std::atomic<uint64_t> streams_{0};
   std::atomic<uint64_t> number_;
+  Together together_;
   std::optional<penstock_faults::WitnessPipe> witness_;
 };
 
