@@ -250,23 +250,6 @@ def test_nats_tls(version, mutual, certificates, event_server, nats_server, gate
              gateway)
 
 
-def test_nats_tls_takes_answers_as_fast_as_without(certificates, event_server, nats, nats_server,
-                                                   gateway):
-    """The server sends them in records of TLS of a few answers each."""
-    count, seconds = 40000, []
-    secure = tls_nats(nats_server, certificates, False, name="nats-tls")
-    secure.add_stream()
-    server = event_server()
-    for bus, options in ((nats, ""), (secure, tls_table(certificates))):
-        running = gateway(server.source("orders", count=count, size=100) +
-                          bus.sink(options=options), name=bus.name + "-gateway")
-        begin = time.monotonic()
-        bus.wait_count(count)
-        seconds.append(time.monotonic() - begin)
-        running.stop_clean()
-    assert seconds[1] < 3 * seconds[0] + 2, seconds
-
-
 WRONG_TLS = {
     "unknown authority": (False, {"ca": "other.pem"}),
     "no certificate of ours": (True, {}),
