@@ -45,6 +45,13 @@ char Upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - ('a' - 
 
 // ---- text
 
+// As text.find(part), whose time is the product of both lengths, in that of their sum.
+size_t Find(std::string_view text, std::string_view part) {
+  const void* const found = memmem(text.data(), text.size(), part.data(), part.size());
+  return found == nullptr ? text.npos
+                          : static_cast<size_t>(static_cast<const char*>(found) - text.data());
+}
+
 // Whether text has a match; nothing: the pattern is none, and r->text says why.
 enum class Match { kNo, kYes, kBad };
 Match Search(Runtime* r, std::string_view text, std::string_view pattern, uint64_t* steps) {
@@ -102,8 +109,7 @@ int Contains(lua_State* lua) {
   if (lua_type(lua, 1) == LUA_TSTRING) {
     const std::string_view text = ToView(lua, 1), part = Text(lua, 2);
     r.SpendBytes(text.size());
-    return Push(
-        lua, part.empty() || memmem(text.data(), text.size(), part.data(), part.size()) != nullptr);
+    return Push(lua, Find(text, part) != text.npos);
   }
   const lua_Integer n = ListLength(lua, 1);
   for (lua_Integer i = 1; i <= n; ++i) {
@@ -155,7 +161,7 @@ int Split(lua_State* lua) {
   lua_createtable(lua, 0, 0);
   for (lua_Integer n = 1;; ++n) {
     r.Spend(1);
-    const size_t at = rest.find(separator);
+    const size_t at = Find(rest, separator);
     PushView(lua, rest.substr(0, at));
     lua_rawseti(lua, -2, n);
     if (at == rest.npos) return 1;

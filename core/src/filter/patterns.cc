@@ -7,6 +7,11 @@ const RE2* Patterns::Find(std::string_view pattern, bool* made) {
   const auto known = compiled_.find(pattern);
   if (known != compiled_.end()) return known->second.get();
   *made = true;
+  if (pattern.size() > kLongest) {
+    error_ = "it has " + std::to_string(pattern.size()) + " bytes, more than " +
+             std::to_string(kLongest) + "; several, joined by or, are as good";
+    return nullptr;
+  }
   RE2::Options options;
   options.set_log_errors(false);
   options.set_max_mem(kMaxBytes);

@@ -109,6 +109,15 @@ TEST(Bounds, Patterns) {
       kSteps);
   const std::string huge = Bounded("matches('x', body)", R"("((x{100}){100}){100}")");
   EXPECT_TRUE(huge.starts_with("matches: ")) << huge;
+  // Which would take gigabytes only to be found too large.
+  EXPECT_EQ(Bounded("matches('x', string.rep('\\\\pL', 1000000))"),
+            "matches: it has 3000000 bytes, more than 4096; several, joined by or, are as good");
+}
+
+TEST(Bounds, SearchesTakeTheSumOfBothLengths) {
+  const std::string part = "string.rep('a', 2000000) .. 'b'";
+  EXPECT_EQ(Bounded("#split(string.rep('a', 4000000), " + part + ") == 1"), "pass");
+  EXPECT_EQ(Bounded("contains(string.rep('a', 4000000), " + part + ")"), "drop");
 }
 
 TEST(Bounds, ComparisonsOfLongTexts) {
