@@ -98,6 +98,25 @@ std::string Printable(std::string_view text) {
   return out + "...";
 }
 
+// What Lua says, where it can be said better. The word is one of the expression, which stands in
+// brackets that the user has not written.
+std::string Clearer(std::string_view expression, std::string_view text, const Token* word) {
+  if (text.find("C stack overflow") != text.npos) return "it is nested too deeply";
+  if (text.starts_with("invalid escape sequence"))
+    return Printable(text) + "; for one \\ write two, or the text in [[ ]]";
+  constexpr std::string_view kOurs = "')' expected near ";
+  if (word == nullptr || !text.starts_with(kOurs)) return Printable(text);
+  int depth = 0;
+  for (const Token& token : Tokens(expression.substr(0, word->at))) {
+    if (token.kind != TokenKind::kSymbol) continue;
+    if (token.text == "(") ++depth;
+    if (token.text == ")") --depth;
+  }
+  if (depth > 0) return Printable(text);
+  return "unexpected " + Printable(text.substr(kOurs.size())) +
+         (word->kind == TokenKind::kSymbol ? "" : "; is there an operator missing?");
+}
+
 // Where Lua stopped reading: at the last word that it was given and that it names.
 Fault FaultOf(std::string_view expression, const Source& source, std::string_view message) {
   std::string_view line;
@@ -111,7 +130,7 @@ Fault FaultOf(std::string_view expression, const Source& source, std::string_vie
     const Token* const token = source.pieces[i].token;
     if (token == nullptr || (!word.empty() && source.pieces[i].text.substr(0, word.size()) != word))
       continue;
-    return FaultAt(expression, token->at, Printable(text));
+    return FaultAt(expression, token->at, Clearer(expression, text, token));
   }
   // The head and the tail are ours.
   const std::string_view what = near == text.npos ? text : text.substr(0, near);

@@ -365,6 +365,13 @@ constexpr luaL_Reg kFunctions[] = {{"matches", Matches},
                                    {"tostring", ToString}};
 constexpr const char* kBase[] = {"tonumber", "type", "ipairs", "pairs", "select"};
 constexpr const char* kString[] = {"sub", "byte", "char", "reverse", "len"};
+constexpr luaL_Reg kOwnString[] = {
+    {"rep", Repeat}, {"lower", Changed<Lower>}, {"upper", Changed<Upper>}};
+// All of it in Lua 5.4, but for random numbers.
+constexpr const char* kMath[] = {
+    "abs",  "acos", "asin", "atan", "ceil",      "cos",  "deg", "exp",        "floor",
+    "fmod", "huge", "log",  "max",  "min",       "modf", "pi",  "maxinteger", "mininteger",
+    "rad",  "sin",  "sqrt", "tan",  "tointeger", "type", "ult"};
 constexpr const char* kTables[] = {"math", "string"};
 
 int RefuseAssignment(lua_State* lua) { return luaL_error(lua, "this cannot be assigned to"); }
@@ -396,19 +403,19 @@ void PushStringTable(lua_State* lua) {
   lua_getfield(lua, -2, "format");
   lua_pushcclosure(lua, Format, 1);
   lua_setfield(lua, -2, "format");
-  constexpr luaL_Reg kOwn[] = {
-      {"rep", Repeat}, {"lower", Changed<Lower>}, {"upper", Changed<Upper>}, {nullptr, nullptr}};
-  luaL_setfuncs(lua, kOwn, 0);
+  for (const auto& [name, function] : kOwnString) {
+    lua_pushcfunction(lua, function);
+    lua_setfield(lua, -2, name);
+  }
   lua_remove(lua, -2);
 }
 
 void PushMathTable(lua_State* lua) {
   lua_pushcfunction(lua, luaopen_math);
   lua_call(lua, 0, 1);
-  for (const char* const random : {"random", "randomseed"}) {
-    lua_pushnil(lua);
-    lua_setfield(lua, -2, random);
-  }
+  lua_createtable(lua, 0, static_cast<int>(std::size(kMath)));
+  CopyFields(lua, kMath, std::size(kMath));
+  lua_remove(lua, -2);
 }
 
 // ---- the event
@@ -477,6 +484,13 @@ std::vector<std::string_view> LibraryNames() {
   out.insert(out.end(), std::begin(kBase), std::end(kBase));
   for (const luaL_Reg& function : kFunctions) out.emplace_back(function.name);
   return out;
+}
+
+bool HasMember(std::string_view table, std::string_view name) {
+  const auto is_name = [name](const char* known) { return name == known; };
+  if (table == "math") return std::ranges::any_of(kMath, is_name);
+  return name == "format" || std::ranges::any_of(kString, is_name) ||
+         std::ranges::any_of(kOwnString, is_name, &luaL_Reg::name);
 }
 
 void PushLibrary(lua_State* lua) {

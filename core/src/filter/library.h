@@ -7,6 +7,8 @@ namespace penstock::filter {
 
 // The names of all of them, and of the tables math and string.
 std::vector<std::string_view> LibraryNames();
+// Whether there is string.NAME or math.NAME.
+bool HasMember(std::string_view table, std::string_view name);
 
 // Pushes a table of them. May raise an error.
 void PushLibrary(lua_State* lua);

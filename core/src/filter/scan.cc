@@ -6,6 +6,7 @@
 #include <set>
 
 #include "filter/library.h"
+#include "platform/utf8.h"
 
 namespace penstock::filter {
 namespace {
@@ -132,6 +133,16 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kForeign{
      {"undefined", "write nil"},
      {"in", "write contains(LIST, X), one_of(X, ...) or has(TABLE, KEY)"}}};
 
+// Words that stand between two values in Argo's language.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kInfix{
+    {{"matches", "matches(TEXT, PATTERN)"},
+     {"contains", "contains(TEXT, PART)"},
+     {"startsWith", "starts_with(TEXT, PART)"},
+     {"endsWith", "ends_with(TEXT, PART)"}}};
+
+constexpr std::string_view kStatements[] = {"return", "if", "local", "for",
+                                            "while",  "do", "goto",  "repeat"};
+
 std::string Hint(std::string_view word) {
   for (const auto& [foreign, hint] : kForeign) {
     if (foreign == word) return "; " + std::string(hint);
@@ -192,6 +203,9 @@ class UsesReader {
     if (token.kind == TokenKind::kSymbol) return ReadSymbol(i);
     if (token.kind != TokenKind::kName) return;
     if (!IsKeyword(token.text)) return ReadName(i);
+    if (!InFunction() && std::ranges::count(kStatements, token.text) != 0)
+      return Refuse(i, "unexpected '" + std::string(token.text) +
+                           "'; write an expression alone, or statements in (function() ... end)()");
     if (token.text == "function" && IsName(i + 1) && Text(i - 1) != "local")
       return Refuse(i + 1, "a function with a name has to be local");
     if (token.text == "function" || token.text == "if" || token.text == "do" ||
@@ -212,8 +226,12 @@ class UsesReader {
       Close(i, text == ")" ? '(' : text == "]" ? '[' : '{');
     } else if (const std::string hint = Hint(text); !hint.empty()) {
       Refuse(i, "'" + std::string(text) + "' is not of this language" + hint);
-    } else if (text == "=" && std::find(open_.begin(), open_.end(), 'f') == open_.end() &&
-               (open_.empty() || open_.back() != '{')) {
+    } else if ((text[0] & 0x80) != 0) {
+      const std::string_view rest = expression_.substr(tokens_[i].at);
+      const size_t length = std::max<size_t>(Utf8CharacterLength(rest), 1);
+      Refuse(i, "'" + std::string(rest.substr(0, length)) +
+                    "' can only stand between quotes; a field of such a name is body[\"...\"]");
+    } else if (text == "=" && !InFunction() && (open_.empty() || open_.back() != '{')) {
       Refuse(i, "unexpected '='; to compare, write ==");
     } else if (text == ":" && IsName(i + 1)) {
       Refuse(i, "values have no methods; write string." + std::string(Text(i + 1)) +
@@ -227,13 +245,40 @@ class UsesReader {
     open_.pop_back();
   }
 
+  bool InFunction() const { return open_.find('f') != open_.npos; }
+
+  // Whether a value may end with the word.
+  bool EndsValue(size_t i) const {
+    const std::string_view text = Text(i);
+    return i < tokens_.size() &&
+           (IsName(i) || tokens_[i].kind == TokenKind::kNumber ||
+            tokens_[i].kind == TokenKind::kString || text == ")" || text == "]" || text == "}");
+  }
+
+  // What stands behind string. and math.
+  void ReadMember(size_t i) {
+    const std::string_view table = i < 2 ? std::string_view() : Text(i - 2);
+    if (i > 2 && (Text(i - 3) == "." || Text(i - 3) == ":")) return;
+    if ((table != "string" && table != "math") || declared_.contains(table)) return;
+    const std::string_view name = Text(i);
+    if (HasMember(table, name)) return;
+    const bool search = name == "find" || name == "match" || name == "gmatch" || name == "gsub";
+    Refuse(i, "unknown name '" + std::string(table) + "." + std::string(name) + "'" +
+                  (search ? "; write contains(TEXT, PART) or matches(TEXT, PATTERN)" : ""));
+  }
+
   bool IsAssigned(size_t i) const {
     return Text(i + 1) == "=" && (open_.empty() || open_.back() != '{');
   }
 
   void ReadName(size_t i) {
     const std::string_view name = Text(i), before = i == 0 ? std::string_view() : Text(i - 1);
-    if (before == "." || before == ":" || before == "::" || before == "goto") return;
+    if (before == ".") return ReadMember(i);
+    const auto infix = std::ranges::find(kInfix, name, [](const auto& one) { return one.first; });
+    if (infix != kInfix.end() && i > 0 && !InFunction() && EndsValue(i - 1))
+      return Refuse(i,
+                    "unexpected '" + std::string(name) + "'; write " + std::string(infix->second));
+    if (before == ":" || before == "::" || before == "goto") return;
     if (name.starts_with("__") || name == "_ENV")
       return Refuse(i, "names that begin with _ _ and _ENV are not for expressions");
     if (Text(i + 1) == "=" && !IsAssigned(i)) return;  // a field in { }

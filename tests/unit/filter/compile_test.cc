@@ -9,16 +9,22 @@ TEST(Compile, SaysWhereLuaStopped) {
   EXPECT_EQ(FaultOf("subject == == 'x'"), "1:12: unexpected symbol near '=='");
   EXPECT_EQ(FaultOf("subject == 'x' and"),
             "1:19: unexpected symbol near the end of the expression");
-  EXPECT_EQ(FaultOf("subject == 'x' subject"), "1:16: ')' expected near 'subject'");
+  EXPECT_EQ(FaultOf("subject == 'x' subject"),
+            "1:16: unexpected 'subject'; is there an operator missing?");
   EXPECT_EQ(FaultOf("subject ==\n  'x' and\n  or true"), "3:3: unexpected symbol near 'or'");
-  EXPECT_EQ(FaultOf("subject == 'é' subject"), "1:16: ')' expected near 'subject'");
+  EXPECT_EQ(FaultOf("subject == 'é' subject"),
+            "1:16: unexpected 'subject'; is there an operator missing?");
+  EXPECT_EQ(FaultOf("len(body subject)"), "1:10: ')' expected near 'subject'");
   EXPECT_EQ(FaultOf("subject == 'x"), "1:12: unfinished string near ''x'");
   EXPECT_EQ(FaultOf("(subject == 'x'"),
             "1:16: ')' expected (to close '(' at line 1) near the end of the expression");
-  EXPECT_EQ(FaultOf("1, 2"), "1:2: ')' expected near ','");
+  EXPECT_EQ(FaultOf("1, 2"), "1:2: unexpected ','");
   EXPECT_EQ(FaultOf("type(body) == == 1"), "1:15: unexpected symbol near '=='");
   EXPECT_EQ(FaultOf("subject == @"), "1:12: unexpected symbol near '@'");
   EXPECT_EQ(FaultOf("any(body, {.price > 5})"), "1:12: unexpected symbol near '.'");
+  EXPECT_EQ(
+      FaultOf("matches(subject, '\\d+')"),
+      "1:18: invalid escape sequence near ''\\d'; for one \\ write two, or the text in [[ ]]");
 }
 
 TEST(Compile, RefusesWhatIsNoExpression) {
@@ -27,10 +33,17 @@ TEST(Compile, RefusesWhatIsNoExpression) {
   EXPECT_EQ(FaultOf("true) or (true"), "1:5: unexpected ')'");
   EXPECT_EQ(FaultOf("true) end while true do end; (function() return (true"),
             "1:5: unexpected ')'");
-  EXPECT_EQ(FaultOf("return true"), "1:1: unexpected symbol near 'return'");
+  for (const std::string statement : {"return true", "if body.a then return true end", "local x"})
+    EXPECT_EQ(FaultOf(statement),
+              "1:1: unexpected '" + statement.substr(0, statement.find(' ')) +
+                  "'; write an expression alone, or statements in (function() ... end)()");
   EXPECT_EQ(FaultOf("true end"), "1:6: unexpected 'end'");
   EXPECT_EQ(FaultOf(std::string(70'000, ' ') + "true"), "1:1: it is longer than 65536 bytes");
-  EXPECT_NE(FaultOf(std::string(5000, '(') + "true" + std::string(5000, ')')), "none");
+  const std::string deep = FaultOf(std::string(5000, '(') + "true" + std::string(5000, ')'));
+  EXPECT_TRUE(deep.ends_with(": it is nested too deeply")) << deep;
+  EXPECT_EQ(FaultOf("body.größe > 5"),
+            "1:8: 'ö' can only stand between quotes; a field of such a name is body[\"...\"]");
+  EXPECT_EQ(FaultOf("subject == “x”").substr(0, 26), "1:12: '“' can only stand");
   EXPECT_NE(FaultOf(std::string_view("true \0 and", 10)), "none");
   EXPECT_NE(FaultOf("\x1bLua"), "none");
 }
@@ -45,6 +58,11 @@ TEST(Compile, KnowsTheSignsOfOtherLanguages) {
   EXPECT_EQ(FaultOf("'a' in body.tags"),
             "1:5: unexpected 'in'; write contains(LIST, X), one_of(X, ...) or has(TABLE, KEY)");
   EXPECT_EQ(FaultOf("body.a == null"), "1:11: unknown name 'null'; write nil");
+  EXPECT_EQ(FaultOf("body.a matches 'x'"),
+            "1:8: unexpected 'matches'; write matches(TEXT, PATTERN)");
+  EXPECT_EQ(FaultOf("body['a'] startsWith 'x'"),
+            "1:11: unexpected 'startsWith'; write starts_with(TEXT, PART)");
+  EXPECT_EQ(FaultOf("not matches(body.a, 'x') and contains(body.matches, 'x')"), "none");
   EXPECT_EQ(FaultOf("body.a ? 1 : 2"), "1:8: '?' is not of this language; write A and B or C");
 }
 
@@ -66,6 +84,17 @@ TEST(Compile, KnowsEveryName) {
   EXPECT_NE(FaultOf("_ENV ~= nil"), "none");
   EXPECT_NE(FaultOf("(function() local _ENV = {} return true end)()"), "none");
   EXPECT_NE(FaultOf("__0 == 1"), "none");
+}
+
+TEST(Compile, KnowsWhatIsInTheTables) {
+  EXPECT_EQ(
+      FaultOf("string.match(subject, 'x') == 'x'"),
+      "1:8: unknown name 'string.match'; write contains(TEXT, PART) or matches(TEXT, PATTERN)");
+  EXPECT_EQ(FaultOf("math.random() > 0.5"), "1:6: unknown name 'math.random'");
+  EXPECT_EQ(FaultOf("string.rep(subject, math.floor(2.5)) == string.format('%s', subject)"),
+            "none");
+  EXPECT_EQ(FaultOf("body.string.find == 1 and body.math.x == 2"), "none");
+  EXPECT_EQ(FaultOf("any(body, function(string) return string.find == 1 end)"), "none");
 }
 
 TEST(Compile, NamesOfItsOwnAreNone) {
