@@ -159,7 +159,7 @@ void ReadEventBus(const Node& document, const std::string& file, Manifests* out,
   const Node* spec = top.Find("spec", Kind::kMap);
   top.WarnOfRest({});
   if (spec == nullptr) {
-    if (document.Find("spec") == nullptr) top.Error(document.place, "the EventBus has no spec");
+    if (top.Find("spec") == nullptr) top.Error(document.place, "the EventBus has no spec");
     return;
   }
   Fields fields(*spec, "spec", file, findings);

@@ -98,7 +98,7 @@ bool ReadMetadata(const Node& document, const std::string& file, std::string* na
   Fields top(document, "", file, findings);
   const Node* node = top.Find("metadata", Kind::kMap);
   if (node == nullptr) {
-    if (document.Find("metadata") == nullptr)
+    if (top.Find("metadata") == nullptr)
       top.Error(document.place, "the manifest has no metadata.name");
     return false;
   }
@@ -122,7 +122,7 @@ bool ReadMetadata(const Node& document, const std::string& file, std::string* na
     *name = name_node->text;
     return true;
   }
-  if (node->Find("name") == nullptr || name_node != nullptr)
+  if (metadata.Find("name") == nullptr || name_node != nullptr)
     metadata.Error(node->place, "the manifest has no metadata.name");
   return false;
 }

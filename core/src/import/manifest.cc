@@ -162,7 +162,7 @@ void ReadEventSource(const Node& document, const std::string& file, Manifests* o
   const Node* spec = top.Find("spec", Kind::kMap);
   top.WarnOfRest({});
   if (spec == nullptr) {
-    if (document.Find("spec") == nullptr) top.Error(document.place, "the EventSource has no spec");
+    if (top.Find("spec") == nullptr) top.Error(document.place, "the EventSource has no spec");
     return;
   }
   Fields fields(*spec, "spec", file, findings);
@@ -173,7 +173,16 @@ void ReadEventSource(const Node& document, const std::string& file, Manifests* o
   if (generic != nullptr) {
     for (const Member& member : generic->members) ReadEntry(member, file, &source, findings);
   }
-  if (named) out->sources.push_back(std::move(source));
+  if (!named) return;
+  const bool twice = std::ranges::any_of(out->sources, [&](const EventSource& one) {
+    return one.name == source.name && one.name_space == source.name_space;
+  });
+  if (twice)
+    findings->Warning(PositionOf(file, source.place),
+                      Cat("the EventSource ", Quote(source.name),
+                          " stands among the manifests more than once, in the same namespace: a "
+                          "cluster keeps one of them, here each makes its sources"));
+  out->sources.push_back(std::move(source));
 }
 
 void ReadDocument(const Node& document, const std::string& file, int depth, Manifests* out,
@@ -197,7 +206,7 @@ void ReadDocument(const Node& document, const std::string& file, int depth, Mani
   Fields fields(document, "", file, findings);
   const Node* kind = fields.Find("kind", Kind::kString);
   if (kind == nullptr) {
-    if (document.Find("kind") == nullptr)
+    if (fields.Find("kind") == nullptr)
       fields.Error(document.place, "the document has no kind: it is no manifest of Kubernetes");
     return;
   }

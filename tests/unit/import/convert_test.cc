@@ -95,6 +95,11 @@ TEST(Convert, WhatIsWrongIsAnErrorWithItsPlace) {
        "1:7: error: kind is a number, expected a string; as a string it is written with "
        "quotes: \"3\""},
       {"kind: EventSource", "1:1: error: the manifest has no metadata.name"},
+      {"kind: null", "1:1: error: the document has no kind"},
+      {"kind: EventSource\nmetadata: null", "1:1: error: the manifest has no metadata.name"},
+      {"kind: EventSource\nmetadata: {name: ~}", "2:11: error: the manifest has no metadata.name"},
+      {"kind: EventSource\nmetadata: {name: a}\nspec:", "1:1: error: the EventSource has no spec"},
+      {"kind: EventBus\nmetadata: {name: a}\nspec: ~", "1:1: error: the EventBus has no spec"},
       {"kind: EventSource\nmetadata: []", "2:11: error: metadata is a list, expected a map"},
       {"kind: EventSource\nmetadata: {name: 5}", "2:18: error: metadata.name is a number"},
       {"kind: EventSource\nmetadata: {name: a}", "1:1: error: the EventSource has no spec"},
@@ -210,7 +215,10 @@ TEST(Convert, SeveralFilesMakeOneConfiguration) {
       "kind: EventBus\nmetadata: {name: default}\nspec: {kafka: {url: 'k:1', topic: t}}\n";
   const std::string source = Entry("url: 'u:1', config: c, insecure: true");
   const Outcome made = Convert({{"a.yaml", source}, {"-", source}, {"bus.yaml", bus}}, {});
-  EXPECT_EQ(Texts(made.findings), "");
+  EXPECT_EQ(
+      Texts(made.findings),
+      "-:1:1: warning: the EventSource \"a\" stands among the manifests more than once, in the "
+      "same namespace: a cluster keeps one of them, here each makes its sources\n");
   EXPECT_EQ(made.sources, 2u);
   EXPECT_THAT(made.toml, HasSubstr("of \"a.yaml\", standard input, \"bus.yaml\".\n"));
   EXPECT_THAT(made.toml, HasSubstr("from = [\"a-e\", \"a-e-2\"]\n"));
