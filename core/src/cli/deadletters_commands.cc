@@ -19,9 +19,12 @@ using Json = nlohmann::ordered_json;
 using plugin::Printable;
 
 constexpr char kListFooter[] =
-    "Events that a sink will never take: rejected by the bus, impossible to encode, over the retry\n"
-    "limit, or such as a filter fails on. A running gateway is asked at its admin socket; the store\n"
-    "of a stopped one is checked and opened. REPLAY: marked to be sent again. --json gives a line for each.\n"
+    "Events that a sink will never take: rejected by the bus, impossible to encode, over the "
+    "retry\n"
+    "limit, or such as a filter fails on. A running gateway is asked at its admin socket; the "
+    "store\n"
+    "of a stopped one is checked and opened. REPLAY: marked to be sent again. --json gives a line\n"
+    "for each.\n"
     "\nExit codes: 0; 1 no answer; 2 wrong usage; 78 the store cannot be used.\n"
     "\nExample: penstock deadletters list --sink lake --since 2h\n";
 constexpr char kShowFooter[] =
