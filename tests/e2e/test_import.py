@@ -88,6 +88,14 @@ def test_it_may_be_a_pipe(tmp_path):
     assert "[sources.a-e]" in done.stdout
 
 
+def test_what_to_do_is_not_cut_off_a_long_warning():
+    entry = "{url: 'u:1', insecure: true, config: c, filter: {expression: 'let x = 5; x > 4'}}"
+    done = imported("-", "--bus", "nats://h:1", text="kind: EventSource\nmetadata: {name: a}\n"
+                    f"spec: {{generic: {{{'e' * 100}: {entry}}}}}\n")
+    assert len(done.stderr) > 256
+    assert done.stderr.endswith("penstock deadletters replay then sends them through it\n")
+
+
 MANIFEST = """apiVersion: argoproj.io/v1alpha1
 kind: EventSource
 metadata: {name: es}

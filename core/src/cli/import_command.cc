@@ -15,6 +15,7 @@ namespace penstock::cli {
 namespace {
 
 constexpr size_t kMostBytes = 1 << 20;
+constexpr size_t kLongestFinding = 1024;
 
 constexpr char kFooter[] =
     "Reads manifests of Argo Events (kind EventSource, spec.generic; kind EventBus; several\n"
@@ -55,7 +56,7 @@ int WrongUsage(const std::string& what, std::ostream& err) {
 // The texts of the findings quote what is strange in a manifest; a path may be strange itself.
 void Print(const std::vector<config::Finding>& findings, std::ostream& err) {
   for (const config::Finding& finding : findings)
-    err << plugin::Printable(finding.ToString()) << "\n";
+    err << plugin::Printable(finding.ToString(), kLongestFinding) << "\n";
 }
 
 }  // namespace

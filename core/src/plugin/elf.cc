@@ -474,13 +474,12 @@ std::string AbiRefusal(uint32_t major, uint32_t minor) {
          "; build it again with this Penstock's headers, or install a newer build";
 }
 
-std::string Printable(std::string_view text) {
-  constexpr size_t kMax = 256;
-  std::string out(text.substr(0, kMax));
+std::string Printable(std::string_view text, size_t most) {
+  std::string out(text.substr(0, most));
   for (char& c : out) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   }
-  if (text.size() > kMax) out += "...";
+  if (text.size() > most) out += "...";
   return out;
 }
 

@@ -40,8 +40,8 @@ ElfFacts ReadElf(std::span<const uint8_t> file);
 std::string AbiRefusal(uint32_t major, uint32_t minor);
 
 // text with everything that could harm a terminal or a log line replaced, and cut to a bearable
-// length.
-std::string Printable(std::string_view text);
+// length, most bytes.
+std::string Printable(std::string_view text, size_t most = 256);
 
 // Whether text can be a plugin's id: [a-z0-9-], not empty, short enough for the note.
 bool IsId(std::string_view text);
