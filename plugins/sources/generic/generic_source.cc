@@ -105,12 +105,6 @@ std::string ReasonOf(grpc_status_code code, const std::string& message, const ch
   return CodeName(code) + (text.empty() ? "" : ": " + text) + Advice(code, message, hung_up);
 }
 
-// How gRPC says that a message is over the limit; a server may send the same code for reasons of
-// its own.
-bool IsOversize(grpc_status_code code, const std::string& message) {
-  return code == GRPC_STATUS_RESOURCE_EXHAUSTED && Has(message, "larger than max");
-}
-
 // How a stream went.
 struct Outcome {
   std::string reason;
@@ -134,7 +128,7 @@ class GenericSource : public penstock::Source {
         received_(host.Counter("received_total", "Events received from the server")),
         reconnects_(host.Counter("reconnects_total", "Attempts to connect after the first")),
         oversize_(
-            host.Counter("oversize_total", "Streams ended by an event over max_message_size")),
+            host.Counter("oversize_total", "Events left out as larger than max_message_size")),
         malformed_(host.Counter("malformed_total", "Streams ended by a message that is no Event")) {
     if (!options_.target.error.empty()) throw std::runtime_error(options_.target.error);
   }
@@ -171,6 +165,7 @@ class GenericSource : public penstock::Source {
   bool EmitBatch();
   Outcome EndOf(const EventStream& stream, const char* why_cancelled);
   void LogPoison(const std::string& text);
+  void LeaveOut(grpc_byte_buffer* message);
   std::chrono::nanoseconds PauseAfter(const Outcome& outcome);
   EventStream::Step OnMessage(EventStream* stream);
 
@@ -292,14 +287,29 @@ EventStream::Step GenericSource::OnMessage(EventStream* stream) {
   return next == EventStream::Step::kTimeout ? stream->Next(DueAt()) : next;
 }
 
-// Fills the batch from what is there. kMessage: the batch is full and more is there.
+// Fills the batch from what is there. kMessage: more is there, and the batch is full, or ends
+// before an event that is left out, of which any number may follow.
 EventStream::Step GenericSource::Gather(EventStream* stream) {
   EventStream::Step step = EventStream::Step::kMessage;
   while (step == EventStream::Step::kMessage && !batch_.Full()) {
-    batch_.Add(stream->TakeMessage());
+    grpc_byte_buffer* const message = stream->TakeMessage();
+    if (grpc_byte_buffer_length(message) > options_.max_message_size) {
+      LeaveOut(message);
+      return stream->Poll();
+    }
+    batch_.Add(message);
     step = stream->Poll();
   }
   return step;
+}
+
+void GenericSource::LeaveOut(grpc_byte_buffer* message) {
+  oversize_.Add();
+  LogPoison(
+      "an event of " + std::to_string(grpc_byte_buffer_length(message)) +
+      " bytes is larger than max_message_size = " + std::to_string(options_.max_message_size) +
+      " bytes and was left out; raise max_message_size to take such events");
+  grpc_byte_buffer_destroy(message);
 }
 
 // Hands the batch to the host, waiting for room. False: give up the stream.
@@ -337,13 +347,6 @@ Outcome GenericSource::EndOf(const EventStream& stream, const char* why_cancelle
     outcome.reason = "the server sent a message that is not a generic.Event";
     LogPoison(outcome.reason +
               "; what the server sends there must be mended, until then its events stay there");
-  } else if (IsOversize(stream.code(), stream.message())) {
-    oversize_.Add();
-    outcome.poison = true;
-    outcome.reason =
-        "an event is larger than max_message_size = " + std::to_string(options_.max_message_size) +
-        " bytes (" + stream.message() + ")";
-    LogPoison(outcome.reason + "; raise max_message_size, or events will not get past it");
   } else if (why_cancelled != nullptr) {
     outcome.reason = why_cancelled;
   } else {

@@ -121,7 +121,9 @@ ChannelArguments ArgumentsFor(const Options& options, size_t window) {
   args.Set(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
   args.Set(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kAddressTimeout);
   args.Set(GRPC_ARG_DNS_ARES_QUERY_TIMEOUT_MS, kAddressTimeout);
-  args.Set(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, static_cast<int>(options.max_message_size));
+  // The source leaves out what is over max_message_size. gRPC, which puts a message together before
+  // it looks at the limit all the same, would end the stream and lose what came behind it.
+  args.Set(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, std::numeric_limits<int>::max());
   if (!options.adaptive_window) {
     // gRPC's estimate of what the line can take (BDP) may grow the window to 32 MiB for each
     // source.

@@ -7,7 +7,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
-sys.path[:0] = [str(ROOT / "tests" / name) for name in ("e2e", "faults", "argo")]
+sys.path[:0] = [str(ROOT / "tests" / name) for name in ("e2e", "faults", "argo", "kafka")]
 
 
 def load_bench():

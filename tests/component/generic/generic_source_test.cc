@@ -216,24 +216,30 @@ TEST(GenericSource, EventsLargerThanReadAheadArrive) {
   EXPECT_EQ(host.events()[19].payload.size(), kSize);
 }
 
-TEST(GenericSource, AnEventOverTheLimitIsNamedCountedAndNoBusyLoop) {
-  TestServer server({"--oversize-at", "5", "--oversize-size", "200000", "--size", "100"});
+TEST(GenericSource, AnEventOverTheLimitIsNamedCountedAndAlone) {
+  TestServer server(
+      {"--oversize-at", "5", "--oversize-size", "200000", "--size", "100", "--count", "20"});
   FakeSourceHost host;
-  FakeSource source(host, Plugin(),
-                    Plain(server.url(), {{"max_message_size", 100000},
-                                         {"reconnect.initial", milliseconds(1)},
-                                         {"reconnect.max", milliseconds(10)}}));
+  FakeSource source(host, Plugin(), Plain(server.url(), {{"max_message_size", 100000}}));
   source.Run();
-  ASSERT_TRUE(host.WaitText("larger than max_message_size = 100000 bytes"));
-  EXPECT_TRUE(host.WaitText("raise max_message_size"));
-  const Clock::time_point start = Clock::now();
-  const uint64_t before = host.metric("oversize_total");
-  ASSERT_TRUE(host.WaitMetric("oversize_total", before + 2));
-  EXPECT_GE(Clock::now() - start, milliseconds(900));
+  ASSERT_TRUE(host.WaitEvents(19));
+  EXPECT_TRUE(host.WaitText("larger than max_message_size = 100000 bytes and was left out"));
+  EXPECT_EQ(host.metric("oversize_total"), 1u);
+  EXPECT_EQ(host.metric("reconnects_total"), 0u);
+  EXPECT_EQ(host.event_count(), 19u);
+}
+
+TEST(GenericSource, NothingButEventsOverTheLimit) {
+  TestServer server({"--size", "200000", "--count", "20"});
+  FakeSourceHost host;
+  FakeSource source(host, Plugin(), Plain(server.url(), {{"max_message_size", 100000}}));
+  source.Run();
+  ASSERT_TRUE(host.WaitMetric("oversize_total", 20));
   size_t errors = 0;
   for (const auto& [level, text] : host.logs()) errors += level == PENSTOCK_LOG_ERROR ? 1 : 0;
   EXPECT_EQ(errors, 1u);
-  EXPECT_EQ(host.event_count() % 5, 0u);
+  EXPECT_EQ(host.event_count(), 0u);
+  EXPECT_EQ(host.metric("reconnects_total"), 0u);
 }
 
 TEST(GenericSource, AMessageThatIsNoEventIsNamedAndNoBusyLoop) {
