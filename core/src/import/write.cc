@@ -229,6 +229,15 @@ class Writer {
   }
 
   void WarnOfUnused() {
+    const bool given = !options_.nats_url.empty() || !options_.kafka_address.empty();
+    const bool taken =
+        std::ranges::any_of(sinks_, [](const Sink& sink) { return sink.bus == nullptr; });
+    if (given && !taken && !sinks_.empty())
+      findings_->Warning(
+          {},
+          Cat(options_.nats_url.empty() ? "--kafka" : "--bus",
+              " is not used, as the EventBus of every source is among the manifests: for another "
+              "address write it into the sink, or leave the EventBus out"));
     for (const EventBus& bus : manifests_.buses) {
       const bool used =
           std::ranges::any_of(sinks_, [&](const Sink& sink) { return sink.bus == &bus; });

@@ -176,6 +176,17 @@ TEST(Convert, TheBusCanBeGiven) {
   EXPECT_THAT(kafka.toml, HasSubstr("topic = \"t\"\n"));
 }
 
+TEST(Convert, ABusThatIsGivenInVainIsNamed) {
+  const std::string bus =
+      "kind: EventBus\nmetadata: {name: default}\nspec: {kafka: {url: 'k:1', topic: t}}\n---\n";
+  const std::string source = Entry("url: 'u:1', config: c, insecure: true");
+  EXPECT_EQ(
+      Texts(Convert({{"f.yaml", bus + source}}, {"nats://h:1", "", ""}).findings),
+      "warning: --bus is not used, as the EventBus of every source is among the manifests: for "
+      "another address write it into the sink, or leave the EventBus out\n");
+  EXPECT_EQ(Texts(Convert({{"f.yaml", source}}, {"nats://h:1", "", ""}).findings), "");
+}
+
 TEST(Convert, AnAddressIsAsGrpcTakesIt) {
   for (const auto& [url, expected] : {std::pair{"h:1", "h:1"},
                                       {"dns:///h:1", "h:1"},
