@@ -203,6 +203,10 @@ class UsesReader {
     if (token.kind == TokenKind::kSymbol) return ReadSymbol(i);
     if (token.kind != TokenKind::kName) return;
     if (!IsKeyword(token.text)) return ReadName(i);
+    if (i > 0 && Text(i - 1) == ".")
+      return Refuse(i, "'" + std::string(token.text) +
+                           "' is a word of the language; a field of that name is [\"" +
+                           std::string(token.text) + "\"], without the dot");
     if (!InFunction() && std::ranges::count(kStatements, token.text) != 0)
       return Refuse(i, "unexpected '" + std::string(token.text) +
                            "'; write an expression alone, or statements in (function() ... end)()");

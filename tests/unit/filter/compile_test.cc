@@ -63,6 +63,10 @@ TEST(Compile, KnowsTheSignsOfOtherLanguages) {
   EXPECT_EQ(FaultOf("body['a'] startsWith 'x'"),
             "1:11: unexpected 'startsWith'; write starts_with(TEXT, PART)");
   EXPECT_EQ(FaultOf("not matches(body.a, 'x') and contains(body.matches, 'x')"), "none");
+  EXPECT_EQ(
+      FaultOf("body.end > 5"),
+      "1:6: 'end' is a word of the language; a field of that name is [\"end\"], without the dot");
+  EXPECT_EQ(FaultOf("body['end'] > 5"), "none");
   EXPECT_EQ(FaultOf("body.a ? 1 : 2"), "1:8: '?' is not of this language; write A and B or C");
 }
 
