@@ -126,11 +126,14 @@ class NatsServer(Process):
         return self.state(name).messages
 
     def wait_count(self, count, name="EVENTS", timeout=60.0):
-        """Until the stream has at least so many messages."""
+        """Until the stream, which may be yet to be made, has at least so many messages."""
         seen = {}
 
         def enough():
-            seen["n"] = self.count(name)
+            try:
+                seen["n"] = self.count(name)
+            except nats.js.errors.NotFoundError:
+                return False
             return seen["n"] >= count
         wait_until(enough, lambda: f"{count} messages in {name}, {seen} are there", timeout, 0.05)
 

@@ -147,7 +147,7 @@ class Stream {
 
   bool Ends() const { return flags_.close_after && sent_ >= *flags_.close_after; }
   bool LastForNow() const {
-    return sent_ + 1 == flags_.count || together_->begun == flags_.total ||
+    return sent_ + 1 == flags_.count || (flags_.total > 0 && together_->begun == flags_.total) ||
            (flags_.close_after && sent_ + 1 == *flags_.close_after);
   }
   bool TakeOfTotal() {
