@@ -6,6 +6,8 @@
 #include <limits>
 #include <numeric>
 
+#include "platform/utf8.h"
+
 namespace penstock::config {
 namespace {
 
@@ -40,13 +42,6 @@ size_t Distance(std::string_view a, std::string_view b) {
     std::swap(last, row);
   }
   return last[b.size()];
-}
-
-// The start of a multi-byte character is where a cut does no harm.
-size_t CutAt(std::string_view text, size_t most) {
-  size_t cut = most;
-  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0u) == 0x80u) --cut;
-  return cut;
 }
 
 std::string_view SeverityName(Severity severity) {
@@ -113,7 +108,7 @@ std::string_view Nearest(std::string_view word, std::span<const std::string_view
 
 std::string Quote(std::string_view text) {
   const bool cut = text.size() > kQuotedMost;
-  if (cut) text = text.substr(0, CutAt(text, kQuotedMost));
+  if (cut) text = text.substr(0, Utf8CutAt(text, kQuotedMost));
   std::string out = "\"";
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "platform/utf8.h"
+
 namespace penstock::gateway {
 namespace {
 
@@ -138,9 +140,7 @@ std::string Shown(const std::string& expression) {
   }
   while (!out.empty() && out.back() == ' ') out.pop_back();
   if (out.size() <= kMost) return out;
-  size_t end = kMost;
-  while (end > 0 && (static_cast<uint8_t>(out[end]) & 0xc0) == 0x80) --end;
-  return out.substr(0, end) + "...";
+  return out.substr(0, Utf8CutAt(out, kMost)) + "...";
 }
 
 std::string FilterWords(const config::FilterConfig& filter, const std::string& whose) {

@@ -204,11 +204,6 @@ void Pipeline::ToReplays(std::shared_ptr<queue::ReplayQueue> replays,
   cursor->skip_when_behind = false;
 }
 
-event::SourceInfo Pipeline::InfoOf(const config::SourceConfig& config) {
-  return {config.name, config.event_source, config.event_name,
-          config.event_type.empty() ? config.plugin : config.event_type, config.metadata};
-}
-
 Result<void> Pipeline::OpenStore(const config::Config& config) {
   store::Store::Options options;
   options.map_bytes = StoreBytes(config) + kRoomForReloads;

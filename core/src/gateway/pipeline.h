@@ -117,7 +117,6 @@ class Pipeline {
     std::unique_ptr<SinkInstance> instance;
   };
 
-  static event::SourceInfo InfoOf(const config::SourceConfig& config);
   Result<void> OpenStore(const config::Config& config);
   // All but the instance: where the events of the source go.
   Result<std::unique_ptr<Source>> BuildSource(const SourcePart& part);

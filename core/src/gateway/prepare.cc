@@ -190,6 +190,11 @@ std::unique_ptr<Prepared> Prepare(const CommandOptions& options, plugin::Registr
   return prepared;
 }
 
+event::SourceInfo InfoOf(const config::SourceConfig& config) {
+  return {config.name, config.event_source, config.event_name,
+          config.event_type.empty() ? config.plugin : config.event_type, config.metadata};
+}
+
 bool MayPipelineStrict(const plugin::Plugin& plugin, const config::SinkConfig& sink) {
   const uint32_t caps = plugin.entry().caps;
   return (caps & PENSTOCK_CAP_PREFIX) != 0 ||

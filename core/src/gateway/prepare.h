@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "event/event.h"
 #include "gateway/gateway.h"
 #include "plugin/plugin.h"
 
@@ -32,6 +33,9 @@ struct Prepared {
 // Never throws; what is wrong is a finding. The parts are complete only if ok(). registry: the
 // process's, so that a plugin that is loaded is the same again as long as its file is.
 std::unique_ptr<Prepared> Prepare(const CommandOptions& options, plugin::Registry* registry);
+
+// What the source's events say of it.
+event::SourceInfo InfoOf(const config::SourceConfig& config);
 
 // Whether a strict route to this sink may be pipelined.
 bool MayPipelineStrict(const plugin::Plugin& plugin, const config::SinkConfig& sink);

@@ -225,7 +225,7 @@ Result<void> Reloading::Restart(Source* source, std::unique_ptr<SourceInstance> 
 Result<void> Reloading::SwitchSource(const SourcePart& part) {
   Source* source = p_.FindSource(part.config->name);
   End(source, p_.clock_->Now() + drain_timeout_);
-  event::SourceInfo info = Pipeline::InfoOf(*part.config);
+  event::SourceInfo info = InfoOf(*part.config);
   const bool info_changed = !SameInfo(info, source->infos.back());
   before_.push_back({source, *source, info_changed});
   {

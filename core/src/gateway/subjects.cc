@@ -33,9 +33,7 @@ std::vector<std::string_view> StreamSubjects(const SinkPart& sink) {
 // What the source's events are published to, as long as an event brings no name of its own.
 std::string SubjectOf(const config::SourceConfig& source, const config::SinkConfig& sink,
                       const event::Template& subject) {
-  const event::SourceInfo info{source.name, source.event_source, source.event_name,
-                               source.event_type.empty() ? source.plugin : source.event_type,
-                               source.metadata};
+  const event::SourceInfo info = InfoOf(source);
   const event::Event plain{};
   event::Arena arena;
   return std::string(subject.Render({&info, &plain, sink.name, "id"}, arena));

@@ -32,4 +32,11 @@ inline size_t Utf8CharacterLength(std::string_view text) {
   return length;
 }
 
+// Where text, which is longer than most, is cut so that no character is: most, or a little before.
+inline size_t Utf8CutAt(std::string_view text, size_t most) {
+  size_t cut = most;
+  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0u) == 0x80u) --cut;
+  return cut;
+}
+
 }  // namespace penstock
