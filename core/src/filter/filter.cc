@@ -6,6 +6,7 @@
 
 #include "filter/library.h"
 #include "filter/scan.h"
+#include "platform/utf8.h"
 
 namespace penstock::filter {
 namespace {
@@ -88,14 +89,12 @@ std::string_view WithoutPlace(std::string_view text, std::string_view* line) {
 
 // In one line, bounded, without what a terminal would obey.
 std::string Printable(std::string_view text) {
-  std::string out(text.substr(0, kErrorMost));
+  const bool cut = text.size() > kErrorMost;
+  std::string out(cut ? text.substr(0, Utf8CutAt(text, kErrorMost)) : text);
   for (char& c : out) {
     if (static_cast<uint8_t>(c) < 0x20 || c == 0x7f) c = ' ';
   }
-  if (text.size() <= kErrorMost) return out;
-  while (!out.empty() && (static_cast<uint8_t>(out.back()) & 0xc0) == 0x80) out.pop_back();
-  if (!out.empty() && static_cast<uint8_t>(out.back()) >= 0xc0) out.pop_back();
-  return out + "...";
+  return cut ? out + "..." : out;
 }
 
 // What Lua says, where it can be said better. The word is one of the expression, which stands in
