@@ -67,7 +67,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
  private:
   void Run();
-  void SetUp();
   bool Readable();
   bool Connect();
   bool Subscribe();
@@ -111,7 +110,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::condition_variable changed_;
   int fd_ = -1;
   bool ended_ = false;  // the socket is gone
-  bool close_asked_ = false, released_ = false, callbacks_over_ = false, thread_ended_ = false;
+  bool close_asked_ = false, released_ = false, thread_ended_ = false;
   std::vector<std::string> discovered_;
   std::shared_ptr<Connection> for_callbacks_;  // keeps this alive until the last callback
 };
