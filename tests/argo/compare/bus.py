@@ -7,6 +7,7 @@ import ssl
 import buses
 from harness.kafka_bus import KafkaBus, make_certificates
 from harness.nats_bus import NatsServer
+from harness.process import BUILD, Process
 from nats_wire import NatsWire, Tap
 
 STREAM, SUBJECTS = "default", "default.*.*"
@@ -65,6 +66,14 @@ class JetStream(NatsServer):
 
     def arrived(self):
         return [unwrap(data) for data in self.payloads(STREAM)]
+
+
+class Flood(Process):
+    """Sends to JetStream what both clients would, made beforehand: what is left is the bus."""
+
+    def __init__(self, directory, bus, size):
+        program = BUILD / "tests" / "bench" / "yardsticks" / "bench_flood"
+        super().__init__("flood", [program, str(bus.port), str(size)], directory)
 
 
 class Kafka(KafkaBus):

@@ -3,19 +3,25 @@
 import functools
 import time
 
+from bus import Flood
 from case import Case, Row, median, number, part, ratio
 from measure import cpu_seconds, peak_kib
 from servers import Blast
 from stage import settled
 
 SIZE = 256
+ON_BUS = 686  # what such a payload becomes in Argo's form
+FLOOD = "flood"  # the third contender
 WARM, SECONDS = 1, 5
 FASTER, CHEAPER = 20, 30
 
 
 def run(stage, contender, kind):
     bus = stage.bus(kind)
-    client = stage.client(contender, stage.start(Blast(stage.directory, SIZE)), bus)
+    if contender == FLOOD:
+        client = stage.start(Flood(stage.directory, bus, ON_BUS))
+    else:
+        client = stage.client(contender, stage.start(Blast(stage.directory, SIZE)), bus)
     bus.wait_count(1)
     time.sleep(WARM)
 
@@ -54,13 +60,22 @@ def rows(bus, results):
             Row(f"most memory (RSS) at that, to {bus}, MiB", *mib)]
 
 
+def jetstream_rows(results):
+    times = [f"{part(ratio(results, FLOOD, name, 'rate'))} times"
+             for name in ("argo", "penstock")]
+    limit = number(median(results, FLOOD, "rate"))
+    return [*rows("JetStream", results),
+            Row(f"the limit: {limit} events/s, which JetStream takes from a sender whose messages "
+                "are made beforehand", *(f"this is {one} as many" for one in times))]
+
+
 def idle_rows(results):
     return [Row("memory (RSS) idle, connected, MiB",
                 *(number(median(results, name, "rss_mib")) for name in ("argo", "penstock")))]
 
 
 CASES = [Case("speed-jetstream", functools.partial(run, kind="jetstream"),
-              functools.partial(rows, "JetStream"), rounds=5),
+              jetstream_rows, contenders=("argo", "penstock", FLOOD), rounds=5),
          Case("speed-kafka", functools.partial(run, kind="kafka"),
               functools.partial(rows, "Kafka"), rounds=5, kafka=True),
          Case("idle", idle, idle_rows, rounds=1)]

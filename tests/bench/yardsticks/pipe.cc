@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "http2.h"
+#include "nats.h"
 
 namespace yardstick {
 namespace {
@@ -21,10 +22,7 @@ constexpr long kMaxPending = 4096;
 class Nats {
  public:
   explicit Nats(int port) : fd_(ConnectLoopback(port)) {
-    WriteAll(
-        fd_,
-        "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,"
-        "\"lang\":\"raw\",\"version\":\"0\",\"protocol\":1}\r\nPING\r\nSUB _R.* 1\r\n");
+    WriteAll(fd_, kNatsConnect);
     std::thread([this] { ReadAcks(); }).detach();
   }
 
@@ -74,31 +72,17 @@ class Nats {
   }
 
   size_t Parse(std::string_view in) {
-    size_t at = 0;
-    long got = 0;
-    for (;;) {
-      const size_t line_end = in.find('\n', at);
-      if (line_end == in.npos) break;
-      const std::string_view line = in.substr(at, line_end + 1 - at);
-      size_t size = line.size();
-      if (line.substr(0, 4) == "MSG ") {
-        const size_t space = line.rfind(' ');
-        const auto body = static_cast<size_t>(std::atol(line.data() + space + 1));
-        size += body + 2;
-        if (in.size() - at < size) break;
-        if (in.substr(line_end + 1, 10) != "{\"stream\":") ++refused_;
-        ++got;
-      } else if (line.substr(0, 4) == "PING") {
-        Write("PONG\r\n");
-      }
-      at += size;
-    }
+    NatsAnswers answers;
+    const size_t used = CountAnswers(in, &answers);
+    if (answers.ping) Write("PONG\r\n");
+    refused_ += answers.refused;
+    const long got = answers.acked + answers.refused;
     if (got > 0) {
       std::lock_guard lock(mutex_);
       acked_ += got;
       if (target_ > 0 && acked_ >= target_) changed_.notify_one();
     }
-    return at;
+    return used;
   }
 
   const int fd_;
