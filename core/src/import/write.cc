@@ -1,7 +1,9 @@
 #include "import/write.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <tuple>
 
 #include "import/expr.h"
 #include "import/fields.h"
@@ -16,7 +18,8 @@ using config::Position;
 using config::Quote;
 
 constexpr size_t kLongestName = 64;
-constexpr size_t kMostRead = 1 << 20;  // of one file, when penstock reads it
+constexpr size_t kLongestCredential = 255;  // it is a file's name
+constexpr size_t kMostRead = 1 << 20;       // of one file, when penstock reads it
 constexpr char kDefaultServer[] = "nats://127.0.0.1:4222";
 // Argo's own, when no manifest says where the bus is.
 constexpr char kUsualNamespace[] = "argo-events";
@@ -30,32 +33,50 @@ std::string OnlyWordCharacters(std::string_view text, std::string_view more) {
   return out;
 }
 
-// Names of tables, each once.
+// Names of tables or of credentials, each once.
 class Names {
  public:
+  Names(std::string_view allowed, size_t longest) : allowed_(allowed), longest_(longest) {}
+
   std::string Take(std::string_view wanted) {
-    std::string name = OnlyWordCharacters(wanted, "_-").substr(0, kLongestName);
+    const std::string whole = OnlyWordCharacters(wanted, allowed_);
+    std::string name = whole.substr(0, longest_);
     for (int n = 2; !taken_.insert(name).second; ++n) {
       const std::string suffix = Cat("-", std::to_string(n));
-      name = OnlyWordCharacters(wanted, "_-").substr(0, kLongestName - suffix.size()) + suffix;
+      name = whole.substr(0, longest_ - suffix.size()) + suffix;
     }
     return name;
   }
 
  private:
+  const std::string_view allowed_;
+  const size_t longest_;
   std::set<std::string> taken_;
 };
 
-std::string CredentialOf(const SecretKey& secret) {
-  return OnlyWordCharacters(Cat(secret.name, "-", secret.key), "_-.");
-}
+// What a secret's key, or a part of it, is called as a credential: a name of its own, also where
+// two namespaces have secrets of one name.
+class Credentials {
+ public:
+  const std::string& NameOf(const SecretKey& secret, const std::string& name_space,
+                            std::string_view part = "") {
+    const auto [at, made] =
+        known_.try_emplace({name_space, secret.name, secret.key, std::string(part)});
+    if (made) at->second = names_.Take(Cat(secret.name, "-", secret.key, part));
+    return at->second;
+  }
+
+ private:
+  Names names_{"_-.", kLongestCredential};
+  std::map<std::tuple<std::string, std::string, std::string, std::string>, std::string> known_;
+};
 
 std::string Line(std::string_view key, std::string_view value) {
   return Cat(key, " = ", value, "\n");
 }
 
-std::string Reference(const SecretKey& secret, std::string_view suffix = "") {
-  return TomlString(Cat("credential:", CredentialOf(secret), suffix));
+std::string Reference(std::string_view credential) {
+  return TomlString(Cat("credential:", credential));
 }
 
 // A word of the shell.
@@ -74,12 +95,12 @@ std::string KubectlLine(const SecretKey& secret, const std::string& name_space) 
 }
 
 // How to get a secret out of the cluster and into the unit.
-std::string SecretComment(const SecretKey& secret, const std::string& name_space) {
-  const std::string name = CredentialOf(secret);
-  return TomlComment(Cat("The secret, which the unit has to be given (systemctl edit penstock):\n",
-                         KubectlLine(secret, name_space),
-                         " |\n    install -m 600 /dev/stdin /etc/penstock/", name,
-                         "\n  [Service]\n  LoadCredential=", name, ":/etc/penstock/", name));
+std::string SecretComment(const SecretKey& secret, const std::string& name_space,
+                          std::string_view credential) {
+  return TomlComment(Cat(
+      "The secret, which the unit has to be given (systemctl edit penstock):\n",
+      KubectlLine(secret, name_space), " |\n    install -m 600 /dev/stdin /etc/penstock/",
+      credential, "\n  [Service]\n  LoadCredential=", credential, ":/etc/penstock/", credential));
 }
 
 // gRPC's own forms of a name and a port, less what ours does not take.
@@ -88,6 +109,19 @@ std::string Address(std::string_view url) {
     if (url.starts_with(scheme)) url.remove_prefix(scheme.size());
   constexpr std::string_view kPort = ":443";  // which gRPC takes if there is none
   return Cat(url, url.empty() || url.find(':') != url.npos ? "" : kPort);
+}
+
+// Whether it is host:port or unix:/path. What is one of these and yet wrong, the check finds.
+bool IsAddress(std::string_view address) {
+  if (address.starts_with("unix:")) return true;
+  if (address.find('/') != address.npos) return false;
+  return address.starts_with("[") || std::ranges::count(address, ':') <= 1;
+}
+
+bool HoldsPassword(std::string_view url) {
+  const size_t scheme = url.find("://"), user = scheme == url.npos ? 0 : scheme + 3;
+  const size_t at = url.find('@', user), colon = url.find(':', user);
+  return at != url.npos && colon < at;
 }
 
 // ---- sinks
@@ -125,7 +159,8 @@ class Writer {
     if (out.toml.size() > kMostRead)
       findings_->Warning({},
                          "the configuration is larger than 1MiB, the most that penstock reads of "
-                         "one file: convert the manifests one by one, into several files");
+                         "one file: convert the manifests one by one into several, of which each "
+                         "brings sinks of its own to be renamed or joined");
     return out;
   }
 
@@ -145,16 +180,30 @@ class Writer {
     std::string out = Cat("[sources.", name, "]\n", Line("plugin", "\"generic\""),
                           Line("event_source", TomlString(source.name)),
                           Line("event_name", TomlString(entry.event_name)),
-                          Line("url", TomlString(Address(entry.url))));
+                          Line("url", TomlString(AddressOf(source, entry))));
     out += Security(source, entry);
     if (entry.json_body) out += Line("json_body", "true");
     out += Line("config", TomlString(entry.config));
-    if (entry.auth)
-      out += SecretComment(*entry.auth, source.name_space) +
-             Line("auth_token_file", Reference(*entry.auth));
+    if (entry.auth) out += SecretLine("auth_token_file", *entry.auth, source.name_space);
     out += Metadata(entry);
     if (entry.filter) out += Filter(source, entry);
     return out;
+  }
+
+  std::string AddressOf(const EventSource& source, const GenericEntry& entry) {
+    std::string address = Address(entry.url);
+    if (!IsAddress(address))
+      findings_->Warning(PositionOf(source.file, entry.url_place),
+                         Cat("the url of ", entry.event_name, ", ", Quote(entry.url),
+                             ", has no equivalent: write host:port or unix:/path in its place"));
+    return address;
+  }
+
+  // An option that is a secret, and how the unit gets it.
+  std::string SecretLine(std::string_view key, const SecretKey& secret,
+                         const std::string& name_space) {
+    const std::string& credential = credentials_.NameOf(secret, name_space);
+    return SecretComment(secret, name_space, credential) + Line(key, Reference(credential));
   }
 
   std::string Security(const EventSource& source, const GenericEntry& entry) {
@@ -186,12 +235,14 @@ class Writer {
     findings_->Warning(
         PositionOf(source.file, entry.filter_place),
         Cat("the filter of ", entry.event_name, " is not translated: ", why,
-            "; until you write it in Lua its events go to the dead letters; penstock "
-            "deadletters replay then sends them through it"));
+            "; until you write it in Lua its events go to the dead letters, which hold 100,000 of "
+            "them or 64MiB before the source stops; penstock deadletters replay then sends them "
+            "through it"));
     return TomlComment(
                Cat("This filter of Argo is not translated: ", why, ".\n  ", *entry.filter,
-                   "\nUntil one in Lua stands here its events go to the dead letters; after "
-                   "that\npenstock deadletters replay sends them through it.")) +
+                   "\nUntil one in Lua stands here its events go to the dead letters, up to "
+                   "100,000 or\n64MiB; after that penstock deadletters replay sends them through "
+                   "it.")) +
            Line("filter", TomlString("\"to be translated\"")) +
            Line("on_filter_error", "\"dead_letter\"");
   }
@@ -295,8 +346,10 @@ class Writer {
     if (kafka)
       return head + Line("topic", TomlString(options_.kafka_topic)) + "\n[sinks." + sink.name +
              ".client]\n" + Line("\"bootstrap.servers\"", TomlString(options_.kafka_address));
-    if (!options_.nats_url.empty())
+    if (!options_.nats_url.empty()) {
+      WarnOfPassword(options_.nats_url, {});
       return head + Line("servers", List(Servers(options_.nats_url, "nats://")));
+    }
     return head + TomlComment("To be set: no manifest said where the bus is.") +
            Line("servers", List({kDefaultServer}));
   }
@@ -327,6 +380,7 @@ class Writer {
               access->name));
       out += TomlComment("An address inside of the cluster; from outside it takes another one.");
     }
+    WarnOfPassword(url, PositionOf(bus.file, bus.place));
     // TLS with the system's certificates shows in nothing but the scheme.
     const bool plain_tls =
         bus.tls && !bus.tls->skip_verify && !bus.tls->ca && !bus.tls->certificate;
@@ -335,9 +389,17 @@ class Writer {
     return out + JetStreamTls(bus) + StreamTable(bus);
   }
 
+  void WarnOfPassword(std::string_view url, const Position& where) {
+    if (HoldsPassword(url))
+      findings_->Warning(where,
+                         "the address of the bus holds a password, which now stands in the "
+                         "configuration: take both out of it and set user, and password = "
+                         "\"credential:NAME\", in the sink");
+  }
+
   // The secret is a small document of YAML, so that its parts have to be told apart.
   std::string Login(const EventBus& bus, const SecretKey& access) {
-    const std::string name = Cat(CredentialOf(access), ".password");
+    const std::string& name = credentials_.NameOf(access, bus.name_space, ".password");
     findings_->Warning(PositionOf(bus.file, bus.place),
                        Cat("the user of the EventBus ", Quote(bus.name), " is in its secret ",
                            access.name, ", key ", access.key,
@@ -349,10 +411,10 @@ class Writer {
                    "into /etc/penstock/",
                    name, ":\n", KubectlLine(access, bus.name_space),
                    "\n  [Service]\n  LoadCredential=", name, ":/etc/penstock/", name)) +
-           Line("user", "\"to-be-set\"") + Line("password", Reference(access, ".password"));
+           Line("user", "\"to-be-set\"") + Line("password", Reference(name));
   }
 
-  static std::string JetStreamTls(const EventBus& bus) {
+  std::string JetStreamTls(const EventBus& bus) {
     if (!bus.tls || bus.tls->skip_verify)
       return TomlComment(
                  "As Argo does it: TLS, and whoever answers is believed. ca_file in its "
@@ -361,8 +423,9 @@ class Writer {
     std::string comment, list;
     const auto add = [&](std::string_view key, const std::optional<SecretKey>& secret) {
       if (!secret) return;
-      comment += SecretComment(*secret, bus.name_space);
-      list += Cat(list.empty() ? "" : ", ", key, " = ", Reference(*secret));
+      const std::string& credential = credentials_.NameOf(*secret, bus.name_space);
+      comment += SecretComment(*secret, bus.name_space, credential);
+      list += Cat(list.empty() ? "" : ", ", key, " = ", Reference(credential));
     };
     add("ca_file", bus.tls->ca);
     add("cert_file", bus.tls->certificate);
@@ -400,25 +463,24 @@ class Writer {
     return out + Partitioner(bus);
   }
 
-  static std::string SecretLine(std::string_view key, const std::optional<SecretKey>& secret,
-                                const EventBus& bus) {
-    if (!secret) return "";
-    return SecretComment(*secret, bus.name_space) + Line(key, Reference(*secret));
+  std::string KafkaSecret(std::string_view key, const std::optional<SecretKey>& secret,
+                          const EventBus& bus) {
+    return secret ? SecretLine(key, *secret, bus.name_space) : "";
   }
 
-  static std::string SaslLines(const EventBus& bus) {
+  std::string SaslLines(const EventBus& bus) {
     return Line("\"sasl.mechanisms\"", TomlString(bus.sasl->mechanism)) +
-           SecretLine("\"sasl.username\"", bus.sasl->user, bus) +
-           SecretLine("\"sasl.password\"", bus.sasl->password, bus);
+           KafkaSecret("\"sasl.username\"", bus.sasl->user, bus) +
+           KafkaSecret("\"sasl.password\"", bus.sasl->password, bus);
   }
 
-  static std::string TlsLines(const EventBus& bus) {
+  std::string TlsLines(const EventBus& bus) {
     if (bus.tls->skip_verify)
       return TomlComment("As in Argo: whoever answers is believed.") +
              Line("\"enable.ssl.certificate.verification\"", "\"false\"");
-    return SecretLine("\"ssl.ca.pem\"", bus.tls->ca, bus) +
-           SecretLine("\"ssl.certificate.pem\"", bus.tls->certificate, bus) +
-           SecretLine("\"ssl.key.pem\"", bus.tls->key, bus);
+    return KafkaSecret("\"ssl.ca.pem\"", bus.tls->ca, bus) +
+           KafkaSecret("\"ssl.certificate.pem\"", bus.tls->certificate, bus) +
+           KafkaSecret("\"ssl.key.pem\"", bus.tls->key, bus);
   }
 
   // Argo's default, random, gives up the order of events; Sensors do not depend on any.
@@ -435,7 +497,8 @@ class Writer {
   const Manifests& manifests_;
   const BusOptions& options_;
   Findings* findings_;
-  Names source_names_, sink_names_;
+  Names source_names_{"_-", kLongestName}, sink_names_{"_-", kLongestName};
+  Credentials credentials_;
   std::vector<Sink> sinks_;
 };
 
