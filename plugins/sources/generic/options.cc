@@ -62,7 +62,8 @@ Target HostAndPort(std::string_view url) {
   }
   const std::string_view host = url.substr(0, colon);
   if (!bracketed && host.find(':') != host.npos) {
-    return Wrong("url \"" + text + "\": an IPv6 address stands in brackets, as in \"[::1]:8080\"");
+    return Wrong("url \"" + text + "\" has more than one colon: write host:port, and an IPv6 " +
+                 "address in brackets, as in \"[::1]:8080\"");
   }
   if (host.empty() || host == "[]") {
     return Wrong("url \"" + text + "\" has no host: write host:port, as in \"127.0.0.1:8080\"");
