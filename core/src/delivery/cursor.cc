@@ -74,7 +74,8 @@ void Cursor::TakeOver(Cursor* predecessor) {
 
 void Cursor::EndAt(uint64_t offset) {
   std::lock_guard lock(ledger_mutex_);
-  end_ = spec_.replays ? std::min(offset, next()) : offset;
+  const bool lifted = offset == std::numeric_limits<uint64_t>::max();
+  end_ = spec_.replays && !lifted ? std::min(offset, next()) : offset;
 }
 
 void Cursor::SetSource(const event::SourceInfo* source, const FilterStep& filter) {

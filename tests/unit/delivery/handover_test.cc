@@ -107,6 +107,19 @@ TEST_F(HandoverTest, ARouteEndsWhereItIsTold) {
   sink_.Settle();
 }
 
+TEST_F(HandoverTest, AReplayGoesOnWhenItsRouteDoesNotEndAfterAll) {
+  CursorSpec spec = Spec(sink_);
+  spec.replays = true;
+  sink_.dispatcher->AddCursor(std::move(spec));
+  sink_.dispatcher->EndRoute("s0", 0);
+  rig_.Append(source_, 1);
+  sink_.Step();
+  EXPECT_THAT(sink_.port.log, IsEmpty());
+  sink_.dispatcher->EndRoute("s0", ~uint64_t{0});
+  sink_.Settle();
+  EXPECT_THAT(Payloads(sink_.port.log), ElementsAre("0"));
+}
+
 TEST_F(HandoverTest, ARemovedRouteHoldsNothingBackAndItsLaneIsNotUsedAgain) {
   Rig::Source& other = rig_.AddSource();
   Rig::Route(source_, sink_);
