@@ -56,6 +56,7 @@ void Cursor::TakeOver(Cursor* predecessor) {
   ledger_ = old.ledger_;
   committed_ = old.committed_;
   above_ = old.above_;
+  passed_ = old.passed_;
   retries_counted_ = old.retries_counted_;
   unknown_counted_ = old.unknown_counted_;
   filter_errors_counted_ = old.filter_errors_counted_;
@@ -86,8 +87,14 @@ void Cursor::SetSource(const event::SourceInfo* source, const FilterStep& filter
   spec_.source_filter = filter;
 }
 
+void Cursor::Skip(TimePoint now) {
+  // Also while nothing can be read: what is gone is not pending, and its loss must show.
+  if (const uint64_t begin = spec_.queue->begin(); begin > window_.next() && !spec_.replays)
+    AppendDropped(begin, DropReason::kWhenFull);
+  if (spec_.skip_when_behind) SkipIfBehind(now);
+}
+
 void Cursor::SkipIfBehind(TimePoint now) {
-  if (!spec_.skip_when_behind) return;
   const MaxBehind& bound = spec_.max_behind;
   const uint64_t target =
       spec_.queue->WithinBound(window_.next(), bound.events, bound.bytes, bound.age);
@@ -103,9 +110,14 @@ void Cursor::SkipIfBehind(TimePoint now) {
 }
 
 void Cursor::AppendDropped(uint64_t end, DropReason reason) {
+  end = std::min(end, end_);
+  std::lock_guard lock(ledger_mutex_);
   while (window_.next() < end) {
     const uint64_t stop = before_.empty() ? end : std::min(end, before_.front().first);
-    if (stop > window_.next()) window_.AppendDropped(stop, reason);
+    if (stop > window_.next()) {
+      passed_[static_cast<size_t>(reason)] += stop - window_.next();
+      window_.AppendDropped(stop, reason);
+    }
     PassBefore();
   }
   changed_ = true;
@@ -212,7 +224,7 @@ void Cursor::Build(uint64_t max_events, uint64_t max_bytes, Batch* batch) {
   if (!before_.empty()) room = std::min(room, before_.front().first - window_.next());
   auto read = spec_.queue->Read(reader_.id, window_.next(), room, max_bytes - batch->bytes);
   if (read.begin > window_.next()) AppendDropped(read.begin, read.skipped);
-  const uint64_t stop = before_.empty() ? read.end : before_.front().first;
+  const uint64_t stop = std::min(before_.empty() ? read.end : before_.front().first, end_);
   const TimePoint late = has_filters() ? clock_->Now() + kLongFilters : TimePoint::max();
   for (queue::Run& run : read.runs) {
     for (uint64_t offset = std::max(run.begin, window_.next()); offset < std::min(run.end, stop);
@@ -596,6 +608,7 @@ void Cursor::Count(const Slot& slot) {
       break;
     default:
       ledger_.dropped[static_cast<size_t>(slot.drop_reason)] += slot.count;
+      if (slot.unread) passed_[static_cast<size_t>(slot.drop_reason)] -= slot.count;
       if (const auto replayed = letters_.find(slot.offset); replayed != letters_.end())
         released_.push_back(std::move(letters_.extract(replayed).mapped()));
       break;
@@ -669,6 +682,10 @@ Ledger Cursor::Snapshot() const {
   const uint64_t appended = std::min(stats.appended, end_);  // that the route is to see
   out.received = appended - reader_.start + dropped_newest;
   out.pending = appended - committed_ - above_;
+  for (size_t reason = 0; reason < passed_.size(); ++reason) {
+    out.dropped[reason] += passed_[reason];
+    out.pending -= passed_[reason];
+  }
   return out;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <limits>
 #include <map>
@@ -68,8 +69,8 @@ class Cursor {
   void SetSource(const event::SourceInfo* source, const FilterStep& filter);
 
   // ---- what may be submitted
-  // Jumps past what is too far behind, if the user wants that.
-  void SkipIfBehind(TimePoint now);
+  // Jumps past what the queue has dropped, and past what is too far behind, if the user wants that.
+  void Skip(TimePoint now);
   // Whether there is an event that may go now.
   bool HasWork(TimePoint now) const;
   // Its last attempt failed, and nothing has shown yet that the next one will not.
@@ -122,7 +123,9 @@ class Cursor {
   // Behind the last event that is to be read now.
   uint64_t End() const { return std::min(end_, spec_.queue->end()); }
   void TakeOver(Cursor* predecessor);
-  // Everything in [next, end) was dropped, but for what settled before.
+  void SkipIfBehind(TimePoint now);
+  // Everything in [next, end) was dropped, but for what settled before, and what the route is not
+  // to see.
   void AppendDropped(uint64_t end, DropReason reason);
   // What settled before the last restart and comes next goes into the window.
   void PassBefore();
@@ -213,7 +216,10 @@ class Cursor {
   Ledger ledger_;           // received and pending are made by Snapshot
   uint64_t committed_ = 0;  // window_.committed(), for Snapshot
   uint64_t above_ = 0;      // events above it that are counted
-  RouteStatus shown_;       // but for its ledger
+  // Dropped unread above it, and shown as such; counted when the cursor gets there, like all that
+  // has no place in what a queue on disk keeps of what settled above.
+  std::array<uint64_t, queue::kDropReasons> passed_{};
+  RouteStatus shown_;  // but for its ledger
   // Receipts' side counts since the last Commit.
   uint64_t retries_counted_ = 0, unknown_counted_ = 0, duplicates_counted_ = 0,
            duplicates_at_once_counted_ = 0, reordered_counted_ = 0, filter_errors_counted_ = 0;

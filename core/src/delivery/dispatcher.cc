@@ -96,7 +96,7 @@ TimePoint Dispatcher::Step() {
   TakeInbox();
   Expire();
   for (auto& cursor : cursors_) {
-    cursor->SkipIfBehind(now_);
+    cursor->Skip(now_);
     cursor->BuryHeld(now_);
     cursor->Commit(now_);
   }

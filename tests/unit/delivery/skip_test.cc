@@ -45,6 +45,48 @@ TEST_F(BehindTest, HoldKeepsEverythingAndThenStopsTheSource) {
   EXPECT_EQ(rig_.Append(*source_, 1), 1u);
 }
 
+TEST_F(BehindTest, WhatDropOldestDroppedShowsWhileTheSinkIsAway) {
+  Make({}, {.max_events = 4, .when_full = queue::WhenFull::kDropOldest});
+  for (int i = 0; i < 10; ++i) Emit(2);
+  EXPECT_EQ(dead_->ledger().pending, 4u);
+  EXPECT_EQ(Dropped(dead_->ledger(), DropReason::kWhenFull), 16u);
+  EXPECT_TRUE(dead_->dispatcher->Routes().at(0).oldest_pending);
+  dead_->Connect();
+  dead_->Settle();
+  EXPECT_EQ(Payloads(dead_->port.log), Numbers(16, 4));
+  EXPECT_EQ(Dropped(dead_->ledger(), DropReason::kWhenFull), 16u);
+}
+
+TEST_F(BehindTest, WhatDropOldestDroppedShowsBehindWhatWaitsForARetry) {
+  Make({}, {.max_events = 4, .when_full = queue::WhenFull::kDropOldest});
+  dead_->Connect();
+  Emit(1);
+  dead_->port.Retry(0);
+  dead_->Disconnect();
+  dead_->Step();
+  for (int i = 0; i < 10; ++i) Emit(2);
+  EXPECT_EQ(dead_->ledger().pending, 5u) << "one to be tried again, four in the queue";
+  EXPECT_EQ(Dropped(dead_->ledger(), DropReason::kWhenFull), 16u);
+  dead_->Connect();
+  dead_->Settle();
+  EXPECT_EQ(dead_->ledger().delivered, 5u);
+  EXPECT_EQ(dead_->ledger().pending, 0u);
+  EXPECT_EQ(Dropped(dead_->ledger(), DropReason::kWhenFull), 16u);
+}
+
+TEST_F(BehindTest, NothingIsSkippedThatTheRouteIsNotToSee) {
+  Make({.skip = true, .max_behind = {.events = 2}},
+       {.max_events = 4, .when_full = queue::WhenFull::kDropOldest});
+  Emit(2);
+  dead_->dispatcher->EndRoute("s0", 2);
+  for (int i = 0; i < 10; ++i) Emit(2);
+  const Ledger ledger = dead_->ledger();
+  EXPECT_EQ(ledger.received, 2u);
+  EXPECT_EQ(ledger.dropped_total(), 2u);
+  EXPECT_EQ(ledger.pending, 0u);
+  EXPECT_TRUE(dead_->dispatcher->Ended("s0"));
+}
+
 TEST_F(BehindTest, SkipByEvents) {
   Make({.skip = true, .max_behind = {.events = 4}}, {.max_events = 10});
   for (int i = 0; i < 10; ++i) Emit(2);
