@@ -286,13 +286,18 @@ class UsesReader {
     if (name.starts_with("__") || name == "_ENV")
       return Refuse(i, "names that begin with _ _ and _ENV are not for expressions");
     if (Text(i + 1) == "=" && !IsAssigned(i)) return;  // a field in { }
-    if (declared_.contains(name) || (before == "<" && Text(i + 1) == ">")) return;  // <const>
+    if (before == "<" && Text(i + 1) == ">") return;   // <const>
     const auto field = std::find(std::begin(kFields), std::end(kFields), name);
     const bool function = std::find(library_.begin(), library_.end(), name) != library_.end() &&
                           (name != "type" || IsTypeCall(tokens_, i));
-    if (!function && field == std::end(kFields))
+    const bool known = function || field != std::end(kFields);
+    // Where what declares it does not reach, it is the event's or the library's all the same.
+    const bool declared = declared_.contains(name);
+    if (declared && !known) return;
+    if (!known)
       return Refuse(i, "unknown name '" + std::string(name) + "'" + Hint(name), Hint(name).empty());
-    if (IsAssigned(i)) return Refuse(i, "'" + std::string(name) + "' cannot be assigned to");
+    if (IsAssigned(i) && !declared)
+      return Refuse(i, "'" + std::string(name) + "' cannot be assigned to");
     if (function) return Use(&uses_.functions, name);
     const auto which = static_cast<Field>(field - std::begin(kFields));
     if (which < Field::kBody) Use(&uses_.fields, which);

@@ -218,6 +218,15 @@ TEST(Language, ListsAndTables) {
           R"({"a":1,"b":2,"c":3})", "pass"}});
 }
 
+TEST(Language, ANameThatIsDeclaredElsewhereIsStillTheEvents) {
+  Check({{"any(body, function(type) return type == 'a' end) and type ~= 'a'", R"(["a"])", "pass"},
+         {"any(body, function(len) return len == 'a' end) and len(body) == 1", R"(["a"])", "pass"},
+         {"(function() local id = 1 return id == 1 end)() and id ~= ''", "", "pass"},
+         {"(function() local len = len(body) return len == 2 end)() and len(body) == 2", "[1,2]",
+          "pass"},
+         {"(function() local id id = 1 return id == 1 end)()", "", "pass"}});
+}
+
 TEST(Language, Conversions) {
   Check({{"int(body) == 5", R"("5")", "pass"},
          {"int(body) == 5 and math.type(int(body)) == 'integer'", "5.9", "pass"},
