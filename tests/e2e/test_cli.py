@@ -141,6 +141,45 @@ def test_a_property_that_librdkafka_refuses(line, column, words, tmp_path):
     assert "hunter2" not in done.stderr + done.stdout
 
 
+def check_findings(tmp_path, text):
+    """The exit code, and what check says of a configuration, without the name of its folder."""
+    (tmp_path / "penstock.toml").write_text(text)
+    done = run_penstock("check", "--config", tmp_path / "penstock.toml")
+    return done.returncode, done.stderr.replace(f"{tmp_path}/", "")
+
+
+def file_sink(name, path):
+    return f'[sinks.{name}]\nplugin = "file"\nfrom = ["orders"]\npath = "{path}"\n'
+
+
+def test_two_sinks_cannot_write_to_one_file(tmp_path):
+    code, said = check_findings(tmp_path, GOOD + file_sink("a", "/var/lib/x/events") +
+                                file_sink("b", "/var/lib/x/../x//events"))
+    assert code == 78
+    assert ('penstock.toml:17:8: error: sinks "a" and "b" write to the same file '
+            '/var/lib/x/events, which only one of them can; give each its own') in said
+    assert check_findings(tmp_path, GOOD + file_sink("a", "/var/lib/x/events") +
+                          file_sink("b", "/var/lib/x/others")) == (0, "")
+
+
+def test_two_sinks_of_one_topic_are_told(tmp_path):
+    both = GOOD + KAFKA + KAFKA.replace("lake", "sea")
+    code, said = check_findings(tmp_path, both)
+    assert code == 0
+    assert ('penstock.toml:19:9: warning: sinks "lake" and "sea" write source "orders" to the same '
+            'topic of the same brokers, so each event is there twice') in said
+    more = '[sources.clicks]\nplugin = "generator"\n'
+    apart = [GOOD + KAFKA + KAFKA.replace("lake", "sea").replace(old, new) for old, new in [
+        ('"t"', '"u"'), (":9092", ":9093"), ('["orders"]', '["clicks"]')]]
+    apart.append(both.replace('"t"', '"t-{sink}"'))
+    head, tail = both.rsplit("topic", 1)
+    apart.append(head.replace("topic", "filter = 'body.a'\ntopic") +
+                 "filter = 'not body.a'\ntopic" + tail)
+    for text in apart:
+        text += more if "clicks" in text else ""
+        assert check_findings(tmp_path, text) == (0, "")
+
+
 def test_all_errors_of_all_files_at_once(tmp_path):
     (tmp_path / "conf.d").mkdir()
     file = tmp_path / "penstock.toml"

@@ -1,6 +1,7 @@
 #include "gateway/prepare.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "gateway/subjects.h"
 
@@ -90,7 +91,26 @@ void NoteShadowed(const Prepared& prepared, const plugin::Registry& registry,
   }
 }
 
-// Where a sink writes to, as far as that can be known from its options; empty: not known.
+std::string_view TextOf(const SinkPart& sink, const char* option) {
+  const penstock_value* value = sink.options->Get(option);
+  return value == nullptr || value->str.ptr == nullptr
+             ? std::string_view()
+             : std::string_view(value->str.ptr, value->str.len);
+}
+
+// A source that both read; empty: there is none.
+std::string SharedSource(const SinkPart& a, const SinkPart& b) {
+  for (const std::string& source : b.config->from)
+    if (std::count(a.config->from.begin(), a.config->from.end(), source) > 0) return source;
+  return {};
+}
+
+std::string BothNames(const SinkPart& a, const SinkPart& b) {
+  return "sinks \"" + a.config->name + "\" and \"" + b.config->name + "\"";
+}
+
+// Where a sink nats-jetstream writes to, as far as that can be known from its options; empty: not
+// known.
 std::string Destination(const SinkPart& sink) {
   std::string out;
   for (const char* option : {"servers", "stream.name", "subject"}) {
@@ -98,38 +118,82 @@ std::string Destination(const SinkPart& sink) {
     if (value == nullptr) return {};
     for (size_t i = 0; i < value->n && value->items != nullptr; ++i)
       out.append(value->items[i].ptr, value->items[i].len) += ' ';
-    out.append(value->str.ptr == nullptr ? "" : value->str.ptr, value->str.len) += '\n';
+    out.append(TextOf(sink, option)) += '\n';
   }
   return out;
 }
 
 bool IdsDifferBySink(const SinkPart& sink) {
-  const penstock_value* id = sink.options->Get("msg_id");
-  if (id == nullptr || id->str.len == 0) return true;
-  return std::string_view(id->str.ptr, id->str.len).find("{sink}") != std::string_view::npos;
+  const std::string_view id = TextOf(sink, "msg_id");
+  return id.empty() || id.find("{sink}") != std::string_view::npos;
 }
 
 // Two sinks that write one source into the same stream with the same ids: the bus drops the second
 // copy.
-void CheckSharedIds(const Prepared& prepared, std::vector<Finding>* findings) {
-  for (size_t i = 0; i < prepared.sinks.size(); ++i) {
-    for (size_t j = i + 1; j < prepared.sinks.size(); ++j) {
-      const SinkPart &a = prepared.sinks[i], &b = prepared.sinks[j];
-      const std::string destination = Destination(a);
-      if (a.config->plugin != b.config->plugin || destination.empty() ||
-          destination != Destination(b) || (IdsDifferBySink(a) && IdsDifferBySink(b)))
-        continue;
-      const auto& from = b.config->from;
-      const auto shared = std::find_if(from.begin(), from.end(), [&](const std::string& source) {
-        return std::count(a.config->from.begin(), a.config->from.end(), source) > 0;
-      });
-      if (shared == from.end()) continue;
-      findings->push_back(
-          {Severity::kWarning, b.options->Where("msg_id"),
-           "sinks \"" + a.config->name + "\" and \"" + b.config->name + "\" write source \"" +
-               *shared +
-               "\" to the same place with the same ids, so the bus drops the second copy as a "
-               "duplicate; set msg_id = \"{id}-{sink}\" in both"});
+void CheckSharedIds(const SinkPart& a, const SinkPart& b, std::vector<Finding>* findings) {
+  const std::string destination = Destination(a);
+  if (destination.empty() || destination != Destination(b)) return;
+  if (IdsDifferBySink(a) && IdsDifferBySink(b)) return;
+  const std::string source = SharedSource(a, b);
+  if (source.empty()) return;
+  findings->push_back(
+      {Severity::kWarning, b.options->Where("msg_id"),
+       BothNames(a, b) + " write source \"" + source +
+           "\" to the same place with the same ids, so the bus drops the second copy as a "
+           "duplicate; set msg_id = \"{id}-{sink}\" in both"});
+}
+
+std::string_view Brokers(const SinkPart& sink) {
+  const penstock_value* client = sink.options->Get("client");
+  for (size_t i = 0; client != nullptr && i < client->n; ++i) {
+    const penstock_kv& entry = client->entries[i];
+    if (std::string_view(entry.key.ptr, entry.key.len) == "bootstrap.servers")
+      return {entry.value.ptr, entry.value.len};
+  }
+  return {};
+}
+
+// Two sinks that write one source into the same topic: Kafka keeps both copies.
+void CheckSharedTopic(const SinkPart& a, const SinkPart& b, std::vector<Finding>* findings) {
+  const std::string_view topic = TextOf(a, "topic");
+  if (topic.empty() || topic != TextOf(b, "topic") ||
+      topic.find("{sink}") != std::string_view::npos)
+    return;
+  if (Brokers(a).empty() || Brokers(a) != Brokers(b)) return;
+  // Filters may share the events out.
+  const std::string &filter_a = a.config->filter.expression,
+                    &filter_b = b.config->filter.expression;
+  if (!filter_a.empty() && !filter_b.empty() && filter_a != filter_b) return;
+  const std::string source = SharedSource(a, b);
+  if (source.empty()) return;
+  findings->push_back(
+      {Severity::kWarning, b.options->Where("topic"),
+       BothNames(a, b) + " write source \"" + source +
+           "\" to the same topic of the same brokers, so each event is there twice; give each a "
+           "topic of its own, or take the source out of one's from"});
+}
+
+// Two sinks that write into the same file: the second waits for ever.
+void CheckSharedFile(const SinkPart& a, const SinkPart& b, std::vector<Finding>* findings) {
+  const auto path = [](const SinkPart& sink) {
+    return std::filesystem::path(TextOf(sink, "path")).lexically_normal();
+  };
+  if (path(a).empty() || path(a) != path(b)) return;
+  findings->push_back({Severity::kError, b.options->Where("path"),
+                       BothNames(a, b) + " write to the same file " + path(b).string() +
+                           ", which only one of them can; give each its own"});
+}
+
+void CheckDestinations(const Prepared& prepared, std::vector<Finding>* findings) {
+  for (size_t j = 0; j < prepared.sinks.size(); ++j) {
+    const SinkPart& b = prepared.sinks[j];
+    for (size_t i = 0; i < j; ++i) {
+      const SinkPart& a = prepared.sinks[i];
+      const std::string& plugin = b.config->plugin;
+      if (a.config->plugin != plugin) continue;
+      if (plugin == "nats-jetstream") CheckSharedIds(a, b, findings);
+      if (plugin == "kafka") CheckSharedTopic(a, b, findings);
+      if (plugin == "file") CheckSharedFile(a, b, findings);
     }
   }
 }
@@ -183,7 +247,7 @@ std::unique_ptr<Prepared> Prepare(const CommandOptions& options, plugin::Registr
   for (const auto& sink : prepared->config.sinks)
     PreparePart(plugin::Kind::kSink, sink, registry, &prepared->sinks, findings);
   NoteShadowed(*prepared, *registry, findings);
-  CheckSharedIds(*prepared, findings);
+  CheckDestinations(*prepared, findings);
   CheckRetryLimits(*prepared, findings);
   CheckSubjects(*prepared, findings);
   config::Sort(loaded.files, findings);
