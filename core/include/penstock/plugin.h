@@ -204,7 +204,8 @@ enum {
   PENSTOCK_OPT_TEMPLATE, /* sinks: "{source}.{subject}"; the host renders it for each message */
   PENSTOCK_OPT_SECRET,   /* "env:NAME", "file:/path", "credential:NAME"; read it with
                             host->read_secret at each use */
-  PENSTOCK_OPT_FILE      /* a path or "credential:NAME"; the plugin gets a path */
+  PENSTOCK_OPT_FILE      /* of a file to read: a path or "credential:NAME"; the plugin gets a path,
+                            of a file that may not be there yet */
 };
 enum { PENSTOCK_OPT_REQUIRED = 1 };
 

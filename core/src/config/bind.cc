@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <deque>
+#include <filesystem>
 #include <limits>
 #include <map>
 #include <set>
@@ -211,8 +212,16 @@ class Converter {
         findings_->Notice(where, Cat(path_, ": the environment variable ", name,
                                      " is not set here; the daemon needs it"));
       }
-    } else if (const std::string path(reference.substr(5)); IsAbsent(path)) {
+    } else {
+      NoteFile(where, std::string(reference.substr(5)));
+    }
+  }
+
+  void NoteFile(const Position& where, const std::string& path) {
+    if (IsAbsent(path)) {
       findings_->Warning(where, Cat(path_, ": there is no file ", path));
+    } else if (std::error_code none; std::filesystem::is_directory(path, none)) {
+      findings_->Warning(where, Cat(path_, ": ", path, " is a folder, not a file"));
     }
   }
 
@@ -237,7 +246,10 @@ class Converter {
       return Error(node.where, "expected a path by itself, or credential:NAME");
     }
     const auto credential = CredentialName(text);
-    if (!credential) return SetText(slot_, ResolvePath(node.where, text));
+    if (!credential) {
+      SetText(slot_, ResolvePath(node.where, text));
+      return NoteFile(node.where.ToPosition(), slot_->text);
+    }
     if (!IsCredentialName(*credential)) {
       return Error(node.where, "credential: needs a credential's name");
     }

@@ -57,12 +57,16 @@ std::string FindingsOfBind(const std::string& text, const penstock_plugin& plugi
 }
 
 TEST(Bind, ReadsValues) {
+  const TempFolder folder;
+  const std::string ca = folder.Write("ca.pem", "c"), key = folder.Write("key.pem", "k");
   const Bound bound = Bind(
       "url = \"x\"\nmode = \"slow\"\ncount = 5\nleast = 6\nratio = 2\non = false\n"
       "wait = \"1.5s\"\nroom = 2048\nservers = [\"nats://a\", \"nats://b\"]\ntags = \"z\"\n"
-      "subject = \"s.{id}\"\ntls.ca_file = \"/ca.pem\"\ntls.key_file = \"key.pem\"\na.b.c = 3\n"
-      "[sinks.b.client]\n\"z.y\" = \"text\"\nb = 5\na.c = true\nf = 0.25\n",
-      kPlugin, "/etc/p/p.toml");
+      "subject = \"s.{id}\"\ntls.ca_file = \"" +
+          ca +
+          "\"\ntls.key_file = \"key.pem\"\na.b.c = 3\n"
+          "[sinks.b.client]\n\"z.y\" = \"text\"\nb = 5\na.c = true\nf = 0.25\n",
+      kPlugin, folder.path() + "/p.toml");
   EXPECT_EQ(Text(bound.findings), "");
   const penstock_config* config = bound.options.abi();
   const auto get = [&](const char* name) -> const penstock_value& {
@@ -86,8 +90,8 @@ TEST(Bind, ReadsValues) {
   ASSERT_EQ(get("tags").n, 1u);
   EXPECT_EQ(View(get("tags").items[0]), "z");
   EXPECT_EQ(View(get("subject").str), "s.{id}");
-  EXPECT_EQ(View(get("tls.ca_file").str), "/ca.pem");
-  EXPECT_EQ(View(get("tls.key_file").str), "/etc/p/key.pem");
+  EXPECT_EQ(View(get("tls.ca_file").str), ca);
+  EXPECT_EQ(View(get("tls.key_file").str), key);
   EXPECT_EQ(get("a.b.c").i64, 3);
   const penstock_value& client = get("client");
   std::string entries;
@@ -189,22 +193,23 @@ TEST(Bind, MultiLineTextIsKept) {
 }
 
 TEST(Bind, UnknownKeysNameTheNearest) {
-  EXPECT_EQ(FindingsOfBind("urll = \"x\"\nfromat = \"raw\"\nca_file = \"/x\"\nxyzzy = 1\n"
-                           "tls = { ca_fil = \"/x\", key_file = \"/y\", foo = 1 }\ntsl = {}\n"
-                           "\"a.b.c\" = 1\n"),
-            "p.toml:6:1: error: unknown key \"urll\" in [sinks.b]; did you mean \"url\"?\n"
-            "p.toml:7:1: error: unknown key \"fromat\" in [sinks.b]; did you mean \"format\"?\n"
-            "p.toml:8:1: error: unknown key \"ca_file\" in [sinks.b]; did you mean "
-            "\"tls.ca_file\"?\n"
-            "p.toml:9:1: error: unknown key \"xyzzy\" in [sinks.b]; sink plugin \"toy\" has no "
-            "such option: see penstock plugins info toy\n"
-            "p.toml:10:9: error: unknown key \"ca_fil\" in [sinks.b.tls]; did you mean "
-            "\"ca_file\"?\n"
-            "p.toml:10:41: error: unknown key \"foo\" in [sinks.b.tls]; sink plugin \"toy\" has "
-            "no such option: see penstock plugins info toy\n"
-            "p.toml:11:1: error: unknown table \"tsl\" in [sinks.b]; did you mean \"tls\"?\n"
-            "p.toml:12:1: error: unknown key \"a.b.c\" in [sinks.b]; write it without quotes, so "
-            "that the dot makes a table\n");
+  EXPECT_EQ(
+      FindingsOfBind("urll = \"x\"\nfromat = \"raw\"\nca_file = \"/x\"\nxyzzy = 1\n"
+                     "tls = { ca_fil = \"/x\", key_file = \"/dev/null\", foo = 1 }\ntsl = {}\n"
+                     "\"a.b.c\" = 1\n"),
+      "p.toml:6:1: error: unknown key \"urll\" in [sinks.b]; did you mean \"url\"?\n"
+      "p.toml:7:1: error: unknown key \"fromat\" in [sinks.b]; did you mean \"format\"?\n"
+      "p.toml:8:1: error: unknown key \"ca_file\" in [sinks.b]; did you mean "
+      "\"tls.ca_file\"?\n"
+      "p.toml:9:1: error: unknown key \"xyzzy\" in [sinks.b]; sink plugin \"toy\" has no "
+      "such option: see penstock plugins info toy\n"
+      "p.toml:10:9: error: unknown key \"ca_fil\" in [sinks.b.tls]; did you mean "
+      "\"ca_file\"?\n"
+      "p.toml:10:48: error: unknown key \"foo\" in [sinks.b.tls]; sink plugin \"toy\" has "
+      "no such option: see penstock plugins info toy\n"
+      "p.toml:11:1: error: unknown table \"tsl\" in [sinks.b]; did you mean \"tls\"?\n"
+      "p.toml:12:1: error: unknown key \"a.b.c\" in [sinks.b]; write it without quotes, so "
+      "that the dot makes a table\n");
 }
 
 TEST(Bind, RequiredOptions) {
@@ -332,6 +337,17 @@ TEST(Bind, Files) {
             "p.toml:7:19: error: sinks.b.tls.ca_file: a path must not be empty\n"
             "p.toml:7:34: error: sinks.b.tls.key_file: expected a path by itself, or "
             "credential:NAME\n");
+}
+
+TEST(Bind, FilesThatAreNotThereYet) {
+  EXPECT_EQ(
+      FindingsOfBind("url = \"x\"\ntls = { ca_file = \"/nowhere/ca\", key_file = \"/usr\" }\n"),
+      "p.toml:7:19: warning: sinks.b.tls.ca_file: there is no file /nowhere/ca\n"
+      "p.toml:7:45: warning: sinks.b.tls.key_file: /usr is a folder, not a file\n");
+  // What stands in a plugin's table of options is not the user's.
+  const penstock_option option = {"f", PENSTOCK_OPT_FILE, 0, "/nowhere/f", nullptr, 0,
+                                  0,   "A file."};
+  EXPECT_EQ(FindingsOfBind("", PluginOf(&option, 1)), "");
 }
 
 TEST(Bind, TablesFromTwoFiles) {
