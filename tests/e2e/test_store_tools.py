@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 
 import pytest
 from harness.gateway import Gateway, run_penstock
@@ -121,6 +122,41 @@ def test_cat_shows_each_event_and_export_overwrites_nothing(stopped, tmp_path):
     assert "File exists" in tool("queue", "export", "orders", target, *place, code=1).stderr
     gone = tool("queue", "cat", "invoices", *place, code=1).stderr
     assert 'knows no source "invoices"; it knows orders' in gone
+
+
+def test_a_queue_in_memory_cannot_be_read(gateway, tmp_path):
+    text = config(tmp_path / "state", count=5)
+    running = gateway(text.replace('storage = "disk"', 'storage = "memory"') +
+                      '[sources.other]\nplugin = "generator"\ncount = 5\n'
+                      'queue = { storage = "disk" }\n' + file_sink(tmp_path / "f", source="other"))
+    target = tmp_path / "events.ndjson"
+    refusal = ("the queue of source orders is in memory; only a queue on disk can be read; "
+               "penstock status shows how much is in it")
+    place = ("--config", running.config)
+
+    def refused():
+        for words in (("cat", "orders"), ("export", "orders", target)):
+            done = tool("queue", *words, *place, code=1)
+            assert refusal in done.stderr and done.stdout == ""
+            assert not target.exists()
+    refused()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(running.config.with_name("admin.sock")))
+        client.sendall(b"GET /queues/events?queue=orders HTTP/1.0\r\n\r\n")
+        assert client.makefile("rb").readline().split()[1] == b"409"
+    running.stop()
+    refused()
+    # What is still on disk for a source that the configuration now has in memory can be read.
+    elsewhere = tmp_path / "before"
+    run_penstock("run", "--config", written(tmp_path, config(elsewhere)), "--exit-when-done")
+    moved = written(tmp_path, config(elsewhere).replace('"disk"', '"memory"'))
+    assert len(lines("queue", "cat", "orders", "--config", moved)) == 500
+
+
+def written(tmp_path, text):
+    file = tmp_path / "written.toml"
+    file.write_text(text)
+    return file
 
 
 def test_no_store_is_made_by_looking(tmp_path):

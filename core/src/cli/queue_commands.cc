@@ -28,7 +28,8 @@ constexpr char kListFooter[] =
 constexpr char kCatFooter[] =
     "One line of JSON for each event: offset, id, time, subject, type, content_type, attributes,\n"
     "and payload, or data_base64 where it is not UTF-8. {\"offset\": 3, \"lost\": 2} stands for\n"
-    "events that a repair could not save. Events that every sink has settled are not shown.\n"
+    "events that a repair could not save. Events that every sink has settled are not shown. A\n"
+    "queue in memory cannot be read.\n"
     "\nExit codes: 0; 1 no such queue, or no answer; 2 wrong usage; 78 the store cannot be used.\n"
     "\nExample: penstock queue cat orders --count 10 | jq .payload\n";
 constexpr char kExportFooter[] =

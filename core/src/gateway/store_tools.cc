@@ -443,8 +443,29 @@ class EventReader {
   uint64_t next_, end_;
 };
 
-Outcome<admin::Response> ShowEvents(const StoreAccess&, store::Store* store, const Query& query) {
-  auto queue = FindQueue(*store, Text(query, "queue"));
+// The queue, if its events can be read: that it has none is no answer for one in memory.
+Outcome<QueueRecord> FindEvents(const StoreAccess& access, const store::Store& store,
+                                const std::string& name) {
+  auto queue = FindQueue(store, name);
+  const auto config = access.Config();
+  const config::SourceConfig* source = FindSource(config.get(), name);
+  bool readable = queue && queue->disk;
+  if (source != nullptr) {
+    // Beside what the configuration says, events may be left from before it said so.
+    readable =
+        source->queue.storage == config::Storage::kDisk || (readable && queue->begin < queue->end);
+  } else if (!queue) {
+    return queue;
+  }
+  if (readable) return queue;
+  return Refuse(409, "the queue of source " + name +
+                         " is in memory; only a queue on disk can be read; penstock status shows "
+                         "how much is in it while the gateway runs");
+}
+
+Outcome<admin::Response> ShowEvents(const StoreAccess& access, store::Store* store,
+                                    const Query& query) {
+  auto queue = FindEvents(access, *store, Text(query, "queue"));
   if (!queue) return tl::unexpected(queue.error());
   const auto from = NumberIn<uint64_t>(query, "from", 0);
   const auto count = NumberIn<uint64_t>(query, "count", ~uint64_t{0});
