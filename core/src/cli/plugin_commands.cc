@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "cli/text.h"
+#include "config/common_keys.h"
 #include "config/config.h"
 #include "plugin/elf.h"
 
@@ -22,36 +23,11 @@ using plugin::Plugin;
 
 constexpr size_t kWidth = 100;
 
-struct Common {
-  const char* name;
-  const char* help;
-};
-constexpr Common kSourceCommon[] = {
-    {"event_source", "The CloudEvents source of its events. Default: the table's name."},
-    {"event_name", "The CloudEvents subject of events that bring none. Default: the table's name."},
-    {"event_type", "The CloudEvents type of events that bring none. Default: the plugin's id."},
-    {"metadata", "A table of names and texts that go with every event."},
-    {"queue", "A table: storage, max_events, max_bytes, when_full."},
-    {"dead_letters", "A table: max_events, max_bytes, when_full."},
-};
-constexpr Common kSinkCommon[] = {
-    {"from", "The sources that it reads, as [\"orders\"], or [\"*\"] for all. Required."},
-    {"preset", "argo: fills in what Argo Events' bus expects; what is written counts."},
-    {"format", "cloudevents (default), cloudevents-binary, argo or raw."},
-    {"headers", "A table of header names and templates."},
-    {"order", "relaxed (default) or strict."},
-    {"when_behind", "hold (default) or skip."},
-    {"max_behind", "A table: events, bytes, age. How far it may fall behind before it skips."},
-    {"max_in_flight", "A table: events, bytes. What may be under way to the bus at once."},
-    {"retry",
-     "A table: initial, max, limit. The pause before an event is sent again, and for how "
-     "long."},
-    {"start", "new (default) or oldest: where a sink begins that a queue does not know."},
-};
-
-std::span<const Common> CommonOptions(uint32_t kind) {
-  if (kind == PENSTOCK_SOURCE) return kSourceCommon;
-  return kSinkCommon;
+// Those beside `plugin`, which leads here.
+std::span<const config::CommonKey> CommonOptions(uint32_t kind) {
+  const bool source = kind == PENSTOCK_SOURCE;
+  return (source ? std::span<const config::CommonKey>(config::kSourceCommon) : config::kSinkCommon)
+      .subspan(1);
 }
 
 std::string AbiText(uint32_t major, uint32_t minor) {
@@ -194,7 +170,8 @@ Json InfoJson(const Plugin& plugin) {
     out["options"].push_back(std::move(one));
   }
   out["common_options"] = Json::array();
-  for (const Common& common : CommonOptions(p.kind)) out["common_options"].push_back(common.name);
+  for (const config::CommonKey& key : CommonOptions(p.kind))
+    out["common_options"].push_back(key.name);
   return out;
 }
 
@@ -228,8 +205,8 @@ std::string InfoText(const Plugin& plugin) {
       "\nOptions, in [" + kind + "s.NAME] beside plugin = \"" + p.id + "\":\n\n" + OptionTable(p);
   out += "\nCommon to every " + kind + ":\n\n";
   std::vector<Row> common;
-  for (const Common& option : CommonOptions(p.kind))
-    common.push_back({{std::string("  ") + option.name, option.help}, ""});
+  for (const config::CommonKey& key : CommonOptions(p.kind))
+    common.push_back({{"  " + std::string(key.name), std::string(key.help)}, ""});
   return out + Table(common);
 }
 

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "config/common_keys.h"
 #include "unit/plugin/tree.h"
 
 namespace penstock::cli {
@@ -251,7 +252,22 @@ TEST_F(CliTest, InfoAsJson) {
   EXPECT_EQ(json["options"][0]["required"], true);
   EXPECT_EQ(json["options"][1]["default"], "250ms");
   EXPECT_EQ(json["options"][1]["min"], 1000000);
-  EXPECT_THAT(json["common_options"], ::testing::Contains("from"));
+}
+
+TEST_F(CliTest, InfoNamesEveryKeyOfTheHost) {
+  const auto expect_all = [&](const std::string& plugin, const auto& keys) {
+    nlohmann::json names = nlohmann::json::array();
+    const std::string text = RunOnToys("plugins info " + plugin).out;
+    for (const std::string_view key : keys) {
+      if (key == "plugin") continue;
+      names.push_back(std::string(key));
+      EXPECT_THAT(text, HasSubstr("\n  " + std::string(key) + " "));
+    }
+    const Outcome info = RunOnToys("plugins info " + plugin + " --json");
+    EXPECT_EQ(nlohmann::json::parse(info.out)["plugins"][0]["common_options"], names);
+  };
+  expect_all("source-once", config::kSourceKeys);
+  expect_all("sink-toy", config::kSinkKeys);
 }
 
 TEST_F(CliTest, InfoOfWhatIsNotThereOrRefusedIsExitCode1) {
