@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -201,6 +202,15 @@ std::string WhatIsGivenUp(const Json& plan) {
   return out;
 }
 
+// Empty for a number that the gateway takes.
+std::string NumberError(const std::string& text) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc::result_out_of_range) return "\"" + Printable(text) + "\" is too large";
+  if (error == std::errc() && end == text.data() + text.size()) return "";
+  return "\"" + Printable(text) + "\" is not a whole number";
+}
+
 std::optional<bool> AskOnTerminal(const std::string& question, std::ostream& err) {
   if (isatty(STDIN_FILENO) == 0) return {};
   err << question << " [y/N] " << std::flush;
@@ -225,10 +235,10 @@ QueueCommands::QueueCommands(CLI::App* queue) {
   const auto add_range = [this](CLI::App* command) {
     command->add_option("--from", from_, "Begin at this offset")
         ->type_name("OFFSET")
-        ->check(CLI::Validator(CLI::NonNegativeNumber).description(""));
+        ->check(NumberError, "");
     command->add_option("--count", count_, "At most so many events")
         ->type_name("N")
-        ->check(CLI::Validator(CLI::NonNegativeNumber).description(""));
+        ->check(NumberError, "");
   };
   list_ = add("list", "List the queues in the store", kListFooter);
   list_->add_flag("--json", json_, "For programs");

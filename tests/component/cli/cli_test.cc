@@ -135,6 +135,12 @@ TEST_F(CliTest, WrongUsageIsExitCode2WithAHint) {
       {"check --config", "--config", "Try: penstock check --help"},
       {"status --socket", "--socket", "Try: penstock status --help"},
       {"--frob", "--frob", "Try: penstock --help"},
+      {"queue cat a --count x", "--count: \"x\" is not a whole number\n",
+       "Try: penstock queue cat --help"},
+      {"queue cat a --count 1.5", "--count: \"1.5\" is not a whole number\n", "queue cat --help"},
+      {"queue cat a --count=-1", "--count: \"-1\" is not a whole number\n", "queue cat --help"},
+      {"queue export a b --from 99999999999999999999",
+       "--from: \"99999999999999999999\" is too large\n", "Try: penstock queue export --help"},
   };
   for (const auto& c : cases) {
     const Outcome outcome = Run(c.arguments);
