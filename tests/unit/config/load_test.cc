@@ -489,6 +489,17 @@ on_filter_error = "pass"
   EXPECT_EQ(sink.filter.on_error, OnFilterError::kPass);
 }
 
+TEST(Load, MetadataAndHeadersAreTextWhateverTheyLookLike) {
+  const Loaded loaded =
+      LoadText({{"p.toml", kBoth + "headers = { h = \"file:/nowhere/b\" }\n"},
+                {"q.toml", "[sources.a]\nmetadata = { m = \"env:PENSTOCK_NO_SUCH\" }\n"}});
+  EXPECT_EQ(Text(loaded.findings), "");
+  EXPECT_THAT(loaded.config.sources.at(0).metadata,
+              testing::ElementsAre(testing::Pair("m", "env:PENSTOCK_NO_SUCH")));
+  EXPECT_THAT(loaded.config.sinks.at(0).headers,
+              testing::ElementsAre(testing::Pair("h", "file:/nowhere/b")));
+}
+
 TEST(Load, KeepsSourcesInTheFilesOrder) {
   const Loaded loaded =
       LoadText({{"p.toml",
