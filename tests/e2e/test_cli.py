@@ -60,6 +60,30 @@ def test_check_says_what_each_route_guarantees(tmp_path):
         assert done.stdout.count(word) >= 4
 
 
+@pytest.mark.parametrize("full, behind, lost, away", [
+    ("block", "hold", "", "a full queue then holds up everything that reads the same source"),
+    ("drop_newest", "hold", "; but for what when_full drops",
+     "a full queue then drops new events, for every sink that reads the same source"),
+    ("drop_oldest", "hold", "; but for what when_full drops",
+     "a full queue then drops its oldest events, for every sink that has not got them"),
+    ("block", "skip", "; but for what when_behind drops", "nobody else is held up"),
+    ("drop_oldest", "skip", "; but for what when_full and when_behind drop",
+     "nobody else is held up")])
+def test_check_says_what_a_full_queue_and_a_sink_behind_lose(full, behind, lost, away, tmp_path):
+    skip = 'when_behind = "skip"\nmax_behind = { events = 10 }\n' if behind == "skip" else ""
+    for storage, base in (
+            ("memory", "nothing at a planned stop that drains within shutdown_timeout"),
+            ("disk", "nothing that is stored, at a stop, a crash or a power cut")):
+        queue = f'queue = {{ storage = "{storage}", when_full = "{full}" }}\n'
+        file = tmp_path / "penstock.toml"
+        file.write_text(GOOD.replace("[sinks", queue + "[sinks") + skip)
+        done = run_penstock("check", "--config", file)
+        assert done.returncode == 0, done.stderr
+        said = {line.split(":")[0].strip(): line for line in done.stdout.splitlines()}
+        assert said["lost"].endswith(base + lost), said["lost"]
+        assert said["bus away"].endswith(away), said["bus away"]
+
+
 def test_check_says_how_much_a_kill_may_lose_before_it_is_stored(tmp_path):
     """In figures, of the options in force."""
     config = tmp_path / "penstock.toml"

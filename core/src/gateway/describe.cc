@@ -107,13 +107,38 @@ std::string LimitWords(const config::SinkConfig& sink) {
   return " for ever";
 }
 
-std::string AwayWords(const SinkPart& sink) {
-  if (sink.config->when_behind == config::WhenBehind::kSkip)
+bool Skips(const config::SinkConfig& sink) { return sink.when_behind == config::WhenBehind::kSkip; }
+
+std::string FullWords(config::WhenFull when_full) {
+  switch (when_full) {
+    case config::WhenFull::kBlock:
+      return "a full queue then holds up everything that reads the same source";
+    case config::WhenFull::kDropNewest:
+      return "a full queue then drops new events, for every sink that reads the same source";
+    case config::WhenFull::kDropOldest:
+      return "a full queue then drops its oldest events, for every sink that has not got them";
+  }
+  return "";
+}
+
+std::string AwayWords(const config::SourceConfig& source, const config::SinkConfig& sink) {
+  if (Skips(sink))
     return "events wait up to max_behind, then this sink skips the oldest (counted as behind); "
-           "nobody "
-           "else is held up";
-  return "events wait in the queue and are tried again" + LimitWords(*sink.config) +
-         "; a full queue then holds up everything that reads the same source";
+           "nobody else is held up";
+  return "events wait in the queue and are tried again" + LimitWords(sink) + "; " +
+         FullWords(source.queue.when_full);
+}
+
+std::string LostWords(const config::SourceConfig& source, const config::SinkConfig& sink) {
+  std::string out = OnDisk(source)
+                        ? "nothing that is stored, at a stop, a crash or a power cut"
+                        : "what is in memory when the process or the host dies; nothing at a "
+                          "planned stop that drains within shutdown_timeout";
+  const bool drops = source.queue.when_full != config::WhenFull::kBlock;
+  if (drops && Skips(sink)) return out + "; but for what when_full and when_behind drop";
+  if (drops) return out + "; but for what when_full drops";
+  if (Skips(sink)) return out + "; but for what when_behind drops";
+  return out;
 }
 
 std::string LettersWords(const config::DeadLettersConfig& letters) {
@@ -173,13 +198,10 @@ void DescribeRoute(const SourcePart& source, const SinkPart& sink, std::string* 
          FilterWords(source.config->filter, "filter of source " + source.config->name));
   if (!sink.config->filter.expression.empty())
     line("filter:   ", FilterWords(sink.config->filter, "filter of sink " + sink.config->name));
-  line("lost:     ", OnDisk(*source.config)
-                         ? "nothing that is stored, at a stop, a crash or a power cut"
-                         : "what is in memory when the process or the host dies; nothing at a "
-                           "planned stop that drains within shutdown_timeout");
+  line("lost:     ", LostWords(*source.config, *sink.config));
   line("repeated: ", RepeatWords(sink));
   line("order:    ", OrderWords(sink));
-  line("bus away: ", AwayWords(sink));
+  line("bus away: ", AwayWords(*source.config, *sink.config));
 }
 
 }  // namespace
