@@ -1,5 +1,4 @@
-// Sentences for people. For this folder, and for core/src/import, which speaks of files as this one
-// does.
+// Sentences for people. For this folder, and for those that speak of the configuration as it does.
 #pragma once
 
 #include <cstdint>

@@ -124,12 +124,14 @@ void Reloading::ForEachRemovedRoute(
 
 Result<void> Reloading::RefuseBacklog() const {
   Result<void> out;
-  ForEachRemovedRoute([&](const RouteName& route, Sink* sink, Source*) {
+  ForEachRemovedRoute([&](const RouteName& route, Sink* sink, Source* source) {
     for (const delivery::RouteStatus& status : sink->instance->Routes()) {
       if (!out || status.ledger.source != route.first || status.ledger.pending == 0) continue;
       const bool flows = sink->instance->Status().state == PENSTOCK_STATE_READY &&
                          status.held == 0 && status.failures == 0;
-      if (!flows) out = tl::unexpected(LeftBehind(route, status.ledger.pending));
+      if (!flows)
+        out = tl::unexpected(
+            LeftBehind(route, status.ledger.pending, source->config.queue.storage, Nanoseconds(0)));
     }
   });
   return out;
@@ -158,7 +160,7 @@ Result<void> Reloading::EndRoutes() {
 Result<void> Reloading::WaitForRoutes(TimePoint deadline) {
   for (;;) {
     Result<void> ended;
-    ForEachRemovedRoute([&](const RouteName& route, Sink* sink, Source*) {
+    ForEachRemovedRoute([&](const RouteName& route, Sink* sink, Source* source) {
       bool over = true;
       sink->instance->Change(
           [&](delivery::Dispatcher& dispatcher) { over = dispatcher.Ended(route.first); });
@@ -166,7 +168,7 @@ Result<void> Reloading::WaitForRoutes(TimePoint deadline) {
       uint64_t left = 0;
       for (const delivery::Ledger& ledger : sink->instance->Ledgers())
         if (ledger.source == route.first) left = ledger.pending;
-      ended = tl::unexpected(LeftBehind(route, left));
+      ended = tl::unexpected(LeftBehind(route, left, source->config.queue.storage, drain_timeout_));
     });
     const TimePoint now = p_.clock_->Now();
     if (ended || now >= deadline) return ended;

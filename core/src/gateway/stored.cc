@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "config/text.h"
 #include "platform/log.h"
 
 namespace penstock::gateway {
@@ -19,13 +20,19 @@ Error LeftBehind(const std::string& what, const std::string& forget) {
 
 }  // namespace
 
-Error LeftBehind(const std::pair<std::string, std::string>& route, uint64_t events) {
-  return {Code::kConfig,
-          "route " + route.first + " -> " + route.second +
-              " is no longer in the configuration, and " + Events(events) +
-              " of it are not delivered; put it back until they are, or stop the gateway and give "
-              "them up with: penstock queue forget " +
-              route.first + " --sink " + route.second};
+Error LeftBehind(const std::pair<std::string, std::string>& route, uint64_t events,
+                 config::Storage storage, std::chrono::nanoseconds waited) {
+  std::string out = "route " + route.first + " -> " + route.second +
+                    " is no longer in the configuration, and " + Events(events) +
+                    " of it are not delivered";
+  if (waited.count() > 0)
+    out += " within gateway.drain_timeout, " + config::FormatDuration(waited.count());
+  out += "; put it back until they are, or ";
+  out += storage == config::Storage::kDisk
+             ? "stop the gateway and give them up with: penstock queue forget " + route.first +
+                   " --sink " + route.second
+             : "restart the gateway, which loses them: their queue is in memory";
+  return {Code::kConfig, std::move(out)};
 }
 
 uint64_t StoreBytes(const config::Config& config) {

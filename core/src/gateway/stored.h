@@ -1,6 +1,7 @@
 // What the store holds, against what the configuration names.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -9,8 +10,10 @@
 
 namespace penstock::gateway {
 
-// Events of a route that is to go are left: with their number and the ways out.
-Error LeftBehind(const std::pair<std::string, std::string>& route, uint64_t events);
+// Events of a route that is to go are left: with their number and the ways out of its queue.
+// waited: drain_timeout, when they were waited for; else 0.
+Error LeftBehind(const std::pair<std::string, std::string>& route, uint64_t events,
+                 config::Storage storage, std::chrono::nanoseconds waited);
 
 // What the store may ever have to hold: twice the bounds of its queues and dead letters.
 uint64_t StoreBytes(const config::Config& config);
