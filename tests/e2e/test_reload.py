@@ -324,6 +324,25 @@ def test_a_frozen_bus_does_not_hold_up_a_new_sink(nats, nats_server, gateway, se
     assert_consecutive(numbers, ledger.received)
 
 
+def test_a_bus_that_cannot_be_reached_fails_no_reload_and_is_named(nats, gateway, settings):
+    ticker = TICKER.format(name="orders")
+    running = gateway(settings() + ticker + nats.sink())
+    wait_delivered(running, "orders", "bus", 100)
+    away = nats.sink("away", options='msg_id = "{id}-{sink}"').replace(
+        str(nats.port), str(free_port()))
+    said = reload(running, settings() + ticker + nats.sink() + away +
+                  '[sinks.none]\nplugin = "null"\nfrom = ["orders"]\n').splitlines()
+    assert said[0].startswith("reloaded: sink") and len(said) == 2, said
+    assert said[1].startswith("sink away is not ready yet, it is connecting: "), said
+    assert said[1].endswith("; see penstock status"), said
+    shown = next(sink for sink in status(running)["sinks"] if sink["name"] == "away")
+    assert shown["state"] == "connecting" and shown["reason"] in said[1]
+    # One that runs as before is not named again.
+    said = reload(running, settings() + ticker + nats.sink() + away).splitlines()
+    assert len(said) == 1, said
+    running.stop()
+
+
 def test_sighup_is_a_reload(nats, gateway, settings):
     config = settings() + TICKER.format(name="orders") + nats.sink()
     running = gateway(config)

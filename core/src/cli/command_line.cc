@@ -101,10 +101,12 @@ constexpr char kStatusFooter[] =
     "  penstock status --json | jq '.routes[] | select(.backoff)'\n";
 constexpr char kReloadFooter[] =
     "Waits until the running gateway has read its files again (those that it was started\n"
-    "with) and changed itself: new parts are made and connected first, then old ones are\n"
-    "drained for at most gateway.drain_timeout; parts whose tables are the same are not\n"
-    "touched. If anything fails all goes on as before, and this says why. Sources that were\n"
-    "drained or have failed are started again. systemctl reload penstock does the same.\n"
+    "with) and changed itself: new parts are made first and begin to connect, then old ones\n"
+    "are drained for at most gateway.drain_timeout; parts whose tables are the same are not\n"
+    "touched. If anything fails all goes on as before, and this says why. A bus that cannot\n"
+    "be reached is no such failure: the answer names the new sinks that are not ready within\n"
+    "a second. Sources that were drained or have failed are started again. systemctl reload\n"
+    "penstock does the same.\n"
     "\nExit codes: 0; 1 it goes on as before, or no gateway answers; 2 wrong usage; 78 the\n"
     "configuration, which names the socket, cannot be read.\n"
     "\nExample: penstock check && penstock reload\n";

@@ -11,6 +11,8 @@ namespace {
 constexpr char kMe[] = "reload";
 // Between two looks at routes that are to end.
 constexpr Nanoseconds kPoll = std::chrono::milliseconds(10);
+// How long new sinks may take to connect before the answer says that they are not ready.
+constexpr Nanoseconds kConnectGrace = std::chrono::seconds(1);
 // How often the control thread shows that it lives.
 constexpr Nanoseconds kPassInterval = std::chrono::seconds(1);
 
@@ -66,7 +68,7 @@ Result<std::string> Reloading::Run() {
   const std::string old_builds = OldBuilds();
   SwitchSinks();
   Conclude();
-  return plan_.ToString() + old_builds;
+  return plan_.ToString() + old_builds + NotReady();
 }
 
 // ---- 1
@@ -379,6 +381,24 @@ std::string Reloading::OldBuilds() const {
   for (const auto& sink : p_.sinks_)
     if (!plan_.changed_sinks.contains(sink->config.name)) note("sink", *sink, next_.sinks);
   return out;
+}
+
+std::string Reloading::NotReady() const {
+  const TimePoint deadline = p_.clock_->Now() + kConnectGrace;
+  for (;;) {
+    const Signal::Ticket ticket = p_.changed_->Take();
+    std::string out;
+    for (const auto& sink : p_.sinks_) {
+      const std::string& name = sink->config.name;
+      const InstanceState state = sink->instance->state();
+      if (!fresh_sinks_.contains(name) || state.name == "ready") continue;
+      out += "\nsink " + name + " is not ready yet, it is " + state.name +
+             (state.reason.empty() ? "" : ": " + state.reason) + "; see penstock status";
+    }
+    const TimePoint now = p_.clock_->Now();
+    if (out.empty() || now >= deadline) return out;
+    WaitUntil(ticket, std::min(deadline, now + kPoll));
+  }
 }
 
 // ---- back

@@ -11,7 +11,7 @@
 
 namespace penstock::gateway {
 
-// 1. Create: the new instances are made, and new sinks connect, beside what runs.
+// 1. Create: the new instances are made, and new sinks begin to connect, beside what runs.
 // 2. EndRoutes: what is to go is delivered; its sources are stopped for that.
 // 3. SwitchSources: old streams end, and new ones begin, into the same queues.
 // 4. SwitchSinks: new sinks go on where the old ones stand. Nothing can fail any more.
@@ -51,6 +51,8 @@ class Reloading {
   Result<void> Restart(Source* source, std::unique_ptr<SourceInstance> instance);
   void ForEachRemovedRoute(const std::function<void(const RouteName&, Sink*, Source*)>& f) const;
   std::string OldBuilds() const;
+  // The new sinks that are not ready, and why. Waits for them for a moment.
+  std::string NotReady() const;
 
   Pipeline& p_;
   const Prepared& next_;
