@@ -158,6 +158,7 @@ Result<void> ReplayQueue::Write(Transaction& transaction, uint64_t* /*room*/) {
     changed.replay = false;
     // The reason may be longer than before; what it was charged with stays.
     changed.reason = rejected->second.reason.substr(0, changed.reason.size() + 256);
+    changed.why = static_cast<uint8_t>(rejected->second.why);
     changed.code = rejected->second.code;
     changed.attempts += rejected->second.attempts;
     if (auto put = store::PutLetter(transaction, changed); !put) return put;

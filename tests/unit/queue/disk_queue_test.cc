@@ -794,6 +794,7 @@ TEST_F(ReplayTest, OneThatIsRejectedAgainStaysWithItsNewReason) {
   Letter letter;
   letter.place = 0;
   letter.block = read.runs.at(0).block;
+  letter.why = DropReason::kRetryLimit;
   letter.reason = "still too large";
   letter.attempts = 2;
   progress.letters.push_back(letter);
@@ -804,6 +805,7 @@ TEST_F(ReplayTest, OneThatIsRejectedAgainStaysWithItsNewReason) {
   filter.id = "id-1";
   EXPECT_TRUE(store::ForEachLetter(*store_, filter, [](const store::LetterRecord& kept) {
     EXPECT_EQ(kept.reason, "still too large");
+    EXPECT_EQ(kept.why, static_cast<uint8_t>(DropReason::kRetryLimit));
     EXPECT_EQ(kept.attempts, 3u);
     EXPECT_FALSE(kept.replay);
     return true;
