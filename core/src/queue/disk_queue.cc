@@ -437,12 +437,14 @@ ReadResult DiskQueue::ReadStore(ReaderId reader, uint64_t offset, uint64_t max_e
     std::lock_guard lock(mutex_);
     Mark& mark = marks_.at(reader);
     mark.chunk.reset();
-    if (!run.block) {
-      // Nothing up to what is in memory: those events were lost, or dropped just now.
-      result.begin = result.end = std::max(offset, std::min(FirstInMemory(), stored_));
+    const uint64_t found =
+        run.block ? run.block->first_offset() : std::min(FirstInMemory(), stored_);
+    if (found > offset) {
+      result.begin = result.end = found;
+      // Those before it were dropped just now, or else they are lost.
       result.skipped = offset < begin_ ? DropReason::kWhenFull : DropReason::kCorrupted;
-      return result;
     }
+    if (!run.block) return result;
     const uint64_t bytes = run.block->total_charged_bytes();
     if (!share->TryTake(bytes)) {
       share->WakeWhenFreed();
@@ -452,10 +454,6 @@ ReadResult DiskQueue::ReadStore(ReaderId reader, uint64_t offset, uint64_t max_e
     run.appended_at = ToTime(appended_ns);
     mark.chunk = run.block;
     mark.chunk_appended_at = run.appended_at;
-  }
-  if (run.block->first_offset() > offset) {
-    result.begin = result.end = run.block->first_offset();
-    result.skipped = DropReason::kCorrupted;
   }
   run.begin = run.end = result.begin;
   Extend(&run, run.block->end_offset(), &max_events, &max_bytes);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "fakes/before_read.h"
 #include "fakes/fake_clock.h"
 #include "fakes/fake_events.h"
 #include "fakes/temp_dir.h"
@@ -436,6 +437,29 @@ TEST_F(DiskQueueTest, DropsTheOldestChunkAndTellsTheReader) {
   const Reader resumed = Add(again);
   EXPECT_EQ(resumed.settled, 0u);
   EXPECT_EQ(again.Read(resumed.id, 0, ~0ull, ~0ull).begin, 2u);
+}
+
+TEST_F(DiskQueueTest, WhatIsDroppedJustBeforeItIsReadIsNotTakenForLost) {
+  const Limits limits{4, 1 << 30, WhenFull::kDropOldest};
+  {
+    DiskQueue& queue = Open("orders", limits);
+    Add(queue);
+    for (uint64_t i = 0; i < 4; ++i) {
+      Append(queue, i, 1);
+      store_->CommitNow();
+    }
+  }
+  Crash();
+  DiskQueue& queue = Open("orders", limits);
+  const Reader reader = Add(queue);
+  fakes::BeforeNextRead([&] {
+    Append(queue, 4, 2);
+    store_->CommitNow();
+  });
+  const ReadResult result = queue.Read(reader.id, 0, 1, ~0ull);
+  EXPECT_EQ(result.begin, 2u);
+  EXPECT_EQ(result.skipped, DropReason::kWhenFull);
+  EXPECT_THAT(Payloads(result), ElementsAre("2"));
 }
 
 TEST_F(DiskQueueTest, SkipsAHoleAndSaysThatItWasCorrupted) {
