@@ -61,7 +61,6 @@ void AddHandlers(StatusReader* status, Pipeline* pipeline, Requests* requests,
   };
   access.config = [pipeline] { return pipeline->config(); };
   access.marked = [pipeline] { return pipeline->StartReplays(); };
-  access.removed = [pipeline] { return pipeline->RecountLetters(); };
   for (Endpoint& endpoint : StoreEndpoints(std::move(access)))
     servers->socket.Handle(endpoint.method, endpoint.path, std::move(endpoint.handler));
 }

@@ -148,15 +148,6 @@ uint64_t Pipeline::Reserve() const {
   return std::min<uint64_t>(budget_.total() / 2 / std::max<size_t>(parts, 1), 4 << 20);
 }
 
-Result<void> Pipeline::RecountLetters() {
-  std::lock_guard lock(replays_mutex_);
-  for (const auto& source : sources_) {
-    if (!source->letters) continue;
-    if (auto counted = source->letters->Recount(); !counted) return counted;
-  }
-  return {};
-}
-
 Result<void> Pipeline::StartReplays() {
   if (!store_) return {};
   std::lock_guard lock(replays_mutex_);

@@ -54,9 +54,6 @@ class Pipeline {
   // has returned, and where nothing is kept on disk.
   bool started() const { return started_; }
   store::Store* store() const { return started_ ? store_.get() : nullptr; }
-  // Others have removed dead letters: counts anew what there is, so that routes that wait for room
-  // go on. Any thread, once started.
-  Result<void> RecountLetters();
 
   // Every source is asked to stop, and what it still emits is taken; the next Reload starts them
   // again. Does not wait.

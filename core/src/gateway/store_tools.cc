@@ -832,8 +832,8 @@ Outcome<admin::Response> Replay(const StoreAccess& access, store::Store* store,
                        access.marked);
 }
 
-Outcome<admin::Response> Drop(const StoreAccess& access, store::Store* store, const Query& query) {
-  return ChangeLetters(store, query, store::DropLetters, "dropped by hand", access.removed);
+Outcome<admin::Response> Drop(const StoreAccess&, store::Store* store, const Query& query) {
+  return ChangeLetters(store, query, store::DropLetters, "dropped by hand", nullptr);
 }
 
 }  // namespace

@@ -31,8 +31,8 @@ struct StoreAccess {
   // The configuration now; may be empty, and give null: it is not known.
   std::function<std::shared_ptr<const config::Config>()> config;
   std::shared_ptr<const config::Config> Config() const { return config ? config() : nullptr; }
-  // Called after letters were marked for replay, or removed; may be empty.
-  std::function<Result<void>()> marked, removed;
+  // Called after letters were marked for replay; may be empty.
+  std::function<Result<void>()> marked;
 };
 
 struct Endpoint {

@@ -20,11 +20,12 @@ Result<std::unique_ptr<StoredLetters>> StoredLetters::Open(store::Store* store,
   const auto record = store->FindOrMakeQueue(name);
   if (!record) return tl::unexpected(record.error());
   std::unique_ptr<StoredLetters> letters(new StoredLetters(store, record->queue, limits, clock));
-  if (auto counted = letters->Recount(); !counted) return tl::unexpected(counted.error());
+  auto counted = store->WatchLetters(letters.get(), [&letters] { return letters->Count(); });
+  if (!counted) return tl::unexpected(counted.error());
   return letters;
 }
 
-Result<void> StoredLetters::Recount() {
+Result<void> StoredLetters::Count() {
   Usage usage;
   store::LetterFilter filter;
   filter.queue = queue_;
@@ -156,6 +157,11 @@ void StoredLetters::Removed(uint64_t events, uint64_t bytes) {
   std::lock_guard lock(mutex_);
   kept_.events -= std::min(events, kept_.events);
   kept_.bytes -= std::min(bytes, kept_.bytes);
+}
+
+void StoredLetters::Dropped(const store::LetterSums& letters) {
+  const auto mine = letters.find(queue_);
+  if (mine != letters.end()) Removed(mine->second.events, mine->second.bytes);
 }
 
 Result<void> StoredLetters::Write(Transaction& transaction, uint64_t* room) {

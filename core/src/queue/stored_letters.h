@@ -44,8 +44,6 @@ class StoredLetters final : public DeadLetters, private store::Member {
 
   // So much was taken out of the store.
   void Removed(uint64_t events, uint64_t bytes);
-  // Counts anew what is there, after others have replayed or dropped some.
-  Result<void> Recount();
   struct Usage {
     uint64_t events = 0, bytes = 0;
   };
@@ -63,6 +61,8 @@ class StoredLetters final : public DeadLetters, private store::Member {
   StoredLetters(store::Store* store, uint32_t queue, const Limits& limits, const Clock* clock);
   Result<void> Write(store::Transaction& transaction, uint64_t* room) override;
   void Committed() override;
+  void Dropped(const store::LetterSums& letters) override;
+  Result<void> Count();  // what is there
   store::LetterRecord ToRecord(const Letter& letter, const std::string& sink) const;
   Result<void> MakeRoom(store::Transaction& transaction, Change* change) const;
 

@@ -68,27 +68,28 @@ Result<std::vector<LetterRecord>> NextPiece(const Transaction& transaction,
   }
 }
 
-// Applies f to all that match, each piece in a transaction of its own.
-Result<uint64_t> Change(Store* store, const LetterFilter& filter,
-                        const std::function<Result<bool>(Transaction&, LetterRecord&)>& f) {
+// Applies f to all that match, each piece in a transaction of its own; those that f drops it adds
+// to dropped.
+Result<uint64_t> Change(
+    Store* store, const LetterFilter& filter,
+    const std::function<Result<bool>(Transaction&, LetterRecord&, LetterSums* dropped)>& f) {
   uint64_t changed = 0;
   std::string after;
   for (bool more = true; more;) {
     uint64_t now = 0;
+    LetterSums dropped;
     std::string last = after;
-    auto done = store->Apply([&](Transaction& transaction) -> Result<void> {
-      now = 0;
-      last = after;
+    const auto change = [&](Transaction& transaction) -> Result<void> {
       auto piece = NextPiece(transaction, filter, &last, &more);
       if (!piece) return tl::unexpected(piece.error());
       for (LetterRecord& letter : *piece) {
-        const auto one = f(transaction, letter);
+        const auto one = f(transaction, letter, &dropped);
         if (!one) return tl::unexpected(one.error());
         now += *one ? 1 : 0;
       }
       return {};
-    });
-    if (!done) return tl::unexpected(done.error());
+    };
+    if (auto done = store->Apply(change, &dropped); !done) return tl::unexpected(done.error());
     changed += now;
     after = last;
   }
@@ -163,18 +164,27 @@ Result<void> ForEachLetter(const Store& store, const LetterFilter& filter,
 }
 
 Result<uint64_t> MarkForReplay(Store* store, const LetterFilter& filter) {
-  return Change(store, filter, [](Transaction& transaction, LetterRecord& letter) -> Result<bool> {
+  const auto mark = [](Transaction& transaction, LetterRecord& letter,
+                       LetterSums*) -> Result<bool> {
     if (letter.replay) return true;
     letter.replay = true;
     if (auto put = PutLetter(transaction, letter); !put) return tl::unexpected(put.error());
     return true;
-  });
+  };
+  return Change(store, filter, mark);
 }
 
 Result<uint64_t> DropLetters(Store* store, const LetterFilter& filter) {
-  return Change(store, filter, [](Transaction& transaction, const LetterRecord& letter) {
-    return RemoveLetter(transaction, letter, LetterFate::kDropped);
-  });
+  const auto drop = [](Transaction& transaction, const LetterRecord& letter,
+                       LetterSums* dropped) -> Result<bool> {
+    auto removed = RemoveLetter(transaction, letter, LetterFate::kDropped);
+    if (!removed || !*removed) return removed;
+    LetterSum& sum = (*dropped)[letter.queue];
+    ++sum.events;
+    sum.bytes += LetterBytes(letter);
+    return true;
+  };
+  return Change(store, filter, drop);
 }
 
 Result<std::vector<LetterCounts>> CountsOfLetters(const Store& store) {

@@ -41,7 +41,8 @@ Result<void> ForEachLetter(const Store& store, const LetterFilter& filter,
 Result<std::vector<LetterRecord>> NextLetters(const Store& store, const LetterFilter& filter,
                                               std::string* place);
 
-// Both say how many. Any thread; they wait for the disk.
+// Both say how many. Any thread; they wait for the disk. Who watches letters is told of those that
+// are dropped.
 Result<uint64_t> MarkForReplay(Store* store, const LetterFilter& filter);
 Result<uint64_t> DropLetters(Store* store, const LetterFilter& filter);
 

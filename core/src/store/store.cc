@@ -278,8 +278,16 @@ Result<QueueRecord> Store::FindOrMakeQueue(const std::string& name) {
 
 void Store::Remove(Member* member) {
   std::lock_guard committing(commit_mutex_);
+  std::erase(letter_watchers_, member);
   std::lock_guard lock(mutex_);
   std::erase_if(dirty_, [member](const Dirty& dirty) { return dirty.member == member; });
+}
+
+Result<void> Store::WatchLetters(Member* member, const std::function<Result<void>()>& f) {
+  std::lock_guard committing(commit_mutex_);
+  if (auto done = f(); !done) return done;
+  letter_watchers_.push_back(member);
+  return {};
 }
 
 void Store::Changed(Member* member, Urgency urgency, uint64_t events, uint64_t bytes) {
@@ -443,12 +451,16 @@ Result<void> Store::CommitTogether(const std::vector<Dirty>& dirty, uint64_t* ro
   return {};
 }
 
-Result<void> Store::Apply(const std::function<Result<void>(Transaction&)>& f) {
+Result<void> Store::Apply(const std::function<Result<void>(Transaction&)>& f,
+                          const LetterSums* dropped) {
   std::lock_guard committing(commit_mutex_);
   if (state().kind == StoreState::Kind::kFailed) return Fail(Code::kFatal, state().reason);
   auto done = Transact(f);
   if (!done && done.error().code == Code::kFatal)
     SetState(StoreState::Kind::kFailed, done.error().message);
+  if (done && dropped != nullptr) {
+    for (Member* member : letter_watchers_) member->Dropped(*dropped);
+  }
   return done;
 }
 

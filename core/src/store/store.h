@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -49,6 +50,12 @@ struct CommitLimits {
   Nanoseconds interval{std::chrono::milliseconds(2)};
 };
 
+// Dead letters, by queue.
+struct LetterSum {
+  uint64_t events = 0, bytes = 0;
+};
+using LetterSums = std::map<uint32_t, LetterSum>;
+
 // Somebody who has things to write. The store's thread calls it.
 class Member {
  public:
@@ -63,6 +70,9 @@ class Member {
   virtual Result<void> Write(Transaction& transaction, uint64_t* room) = 0;
   // What the last Write put is on the disk.
   virtual void Committed() = 0;
+  // For who watches letters, on any thread: these were dropped by hand. They are gone from the
+  // disk, and nothing was written since. Calls nothing of the store.
+  virtual void Dropped(const LetterSums& /*letters*/) {}
 };
 
 // How the store is. Once it has failed it stays so.
@@ -108,6 +118,9 @@ class Store {
   // ---- writing
   // When this returns the member is not being called and will not be.
   void Remove(Member* member);
+  // Calls f, which may read, while nothing is written; the member is told of all letters that are
+  // dropped by hand afterwards.
+  Result<void> WatchLetters(Member* member, const std::function<Result<void>()>& f);
 
   enum class Urgency {
     kNow,   // a commit within the interval
@@ -121,8 +134,10 @@ class Store {
   bool Flush(TimePoint deadline);
   // Without a thread: one commit of everything announced.
   void CommitNow();
-  // A change in one transaction of its own, from any thread; waits for the disk.
-  Result<void> Apply(const std::function<Result<void>(Transaction&)>& f);
+  // A change in one transaction of its own, from any thread; waits for the disk. dropped: letters
+  // that f takes out, for who watches them.
+  Result<void> Apply(const std::function<Result<void>(Transaction&)>& f,
+                     const LetterSums* dropped = nullptr);
 
   // What was read is not what was written: nothing more is stored from here on.
   void MarkFailed(const std::string& reason) { SetState(StoreState::Kind::kFailed, reason); }
@@ -174,7 +189,8 @@ class Store {
   uint64_t allocated_ = 0;  // bytes of the file that the disk has set aside
   std::function<void()> on_failed_;
 
-  std::mutex commit_mutex_;  // before mutex_; held by who commits
+  std::mutex commit_mutex_;               // before mutex_; held by who commits
+  std::vector<Member*> letter_watchers_;  // under commit_mutex_
   mutable std::mutex mutex_;
   std::condition_variable ended_;  // a round of commits
   std::vector<Dirty> dirty_;

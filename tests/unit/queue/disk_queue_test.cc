@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "fakes/before_read.h"
@@ -733,7 +734,6 @@ TEST_F(DiskQueueTest, FullDeadLettersTakeNoMoreUntilSomeAreDropped) {
   store::LetterFilter filter;
   filter.id = "id-0";
   EXPECT_EQ(store::DropLetters(store_.get(), filter).value(), 1u);
-  ASSERT_TRUE(letters->Recount());
   EXPECT_EQ(letters->Reserve(third, "bus"), DeadLetters::Room::kReserved);
   const auto counts = store::CountsOfLetters(*store_);
   ASSERT_EQ(counts->size(), 1u);
@@ -756,18 +756,18 @@ TEST_F(DiskQueueTest, DeadLettersMayDropTheirOldestToMakeRoom) {
   EXPECT_EQ(store::CountsOfLetters(*store_)->at(0).dropped, 3u);
 }
 
-// Three letters, of the events 0, 1 and 2.
 class ReplayTest : public DiskQueueTest {
  protected:
-  void BuryThree() {
+  // The events "0".."n-1".
+  void BuryFirst(uint64_t n) {
     letters_ = OpenLetters();
     DiskQueue& queue = Open("orders", Big(), letters_);
     id_ = queue.id();
     const Reader reader = Add(queue);
-    Append(queue, 0, 3);
+    Append(queue, 0, n);
     store_->CommitNow();
-    Progress progress = To(3, 0);
-    for (uint64_t i = 0; i < 3; ++i)
+    Progress progress = To(n, 0);
+    for (uint64_t i = 0; i < n; ++i)
       progress.letters.push_back(Bury(queue, *letters_, reader.id, i));
     queue.Release(reader.id, std::move(progress));
     store_->CommitNow();
@@ -780,6 +780,18 @@ class ReplayTest : public DiskQueueTest {
     filter.id = id;
     EXPECT_EQ(store::MarkForReplay(store_.get(), filter).value(), 1u);
   }
+  uint64_t Drop(const std::string& id) {
+    store::LetterFilter filter;
+    filter.id = id;
+    return store::DropLetters(store_.get(), filter).value_or(0);
+  }
+  // What is counted is what is there.
+  void CheckUsage() {
+    const StoredLetters::Usage usage = letters_->usage(), counted = OpenLetters()->usage();
+    EXPECT_EQ(usage.events, LetterIds().size());
+    EXPECT_EQ(usage.events, counted.events);
+    EXPECT_EQ(usage.bytes, counted.bytes);
+  }
   void TearDown() override { letters_.reset(); }
 
   std::shared_ptr<StoredLetters> letters_;
@@ -787,7 +799,7 @@ class ReplayTest : public DiskQueueTest {
 };
 
 TEST_F(ReplayTest, SendsMarkedLettersUnderTheirOldIdsAndForgetsThemOnceDelivered) {
-  BuryThree();
+  BuryFirst(3);
   Mark("id-0");
   Mark("id-2");
   auto replay = Replay();
@@ -808,7 +820,7 @@ TEST_F(ReplayTest, SendsMarkedLettersUnderTheirOldIdsAndForgetsThemOnceDelivered
 }
 
 TEST_F(ReplayTest, OneThatIsRejectedAgainStaysWithItsNewReason) {
-  BuryThree();
+  BuryFirst(3);
   Mark("id-1");
   auto replay = Replay();
   EXPECT_EQ(replay->Load().value(), 1u);
@@ -838,7 +850,7 @@ TEST_F(ReplayTest, OneThatIsRejectedAgainStaysWithItsNewReason) {
 }
 
 TEST_F(ReplayTest, ACrashSendsAgainWhatWasNotRecorded) {
-  BuryThree();
+  BuryFirst(3);
   Mark("id-0");
   Mark("id-1");
   {
@@ -859,17 +871,52 @@ TEST_F(ReplayTest, ACrashSendsAgainWhatWasNotRecorded) {
 }
 
 TEST_F(ReplayTest, OneThatWasDroppedMeanwhileIsSkipped) {
-  BuryThree();
+  BuryFirst(3);
   for (const char* id : {"id-0", "id-1", "id-2"}) Mark(id);
   auto replay = Replay();
   ASSERT_TRUE(replay->Load());
-  store::LetterFilter filter;
-  filter.id = "id-0";
-  EXPECT_EQ(store::DropLetters(store_.get(), filter).value(), 1u);
+  EXPECT_EQ(Drop("id-0"), 1u);
   const Reader reader = replay->AddReader("bus", Start::kOldest, wake_);
   const ReadResult read = replay->Read(reader.id, 0, 10, ~0ull);
   EXPECT_EQ(read.begin, 1u);
   EXPECT_THAT(Payloads(read), ElementsAre("1", "2"));
+}
+
+TEST_F(ReplayTest, WhatIsReplayedWhileOneIsDroppedIsSubtractedOnce) {
+  BuryFirst(3);
+  Mark("id-0");
+  auto replay = Replay();
+  ASSERT_TRUE(replay->Load());
+  const Reader reader = replay->AddReader("bus", Start::kOldest, wake_);
+  replay->Release(reader.id, {1, 1});
+  // Should a drop count what is left, the other one goes while it does.
+  fakes::BeforeNextRead([&] { fakes::BeforeNextRead([&] { store_->CommitNow(); }); });
+  EXPECT_EQ(Drop("id-2"), 1u);
+  fakes::BeforeNextRead(nullptr);
+  store_->CommitNow();
+  EXPECT_THAT(LetterIds(), ElementsAre("id-1"));
+  CheckUsage();
+}
+
+TEST_F(ReplayTest, DropsAndReplaysAtTheSameTimeCountEachLetterOnce) {
+  constexpr uint64_t kLetters = 600, kReplayed = 400, kStep = 10;
+  BuryFirst(kLetters);
+  ASSERT_TRUE(store::MarkForReplay(store_.get(), {}));
+  auto replay = Replay();
+  ASSERT_TRUE(replay->Load());
+  const Reader reader = replay->AddReader("bus", Start::kOldest, wake_);
+  std::thread replays([&] {
+    for (uint64_t settled = kStep; settled <= kReplayed; settled += kStep) {
+      replay->Release(reader.id, {settled, settled});
+      store_->CommitNow();
+    }
+  });
+  // Some before they are replayed, some afterwards, some that are not.
+  for (uint64_t i = 0; i < kLetters; i += 20) Drop("id-" + std::to_string(kLetters - 1 - i));
+  replays.join();
+  CheckUsage();
+  Drop("");
+  CheckUsage();
 }
 
 TEST_F(DiskQueueTest, KnowsWhenAnEventWasAppendedInMemoryAndInTheStore) {
