@@ -133,7 +133,7 @@ Result<void> ReplayQueue::Write(Transaction& transaction, uint64_t* /*room*/) {
   {
     std::lock_guard lock(mutex_);
     writing_ = settled_;
-    freed_events_ = freed_bytes_ = 0;
+    change_ = {};
     begin = begin_;
     row.assign(row_.begin(), row_.begin() + static_cast<std::ptrdiff_t>(settled_ - begin_));
     again = again_;
@@ -144,24 +144,24 @@ Result<void> ReplayQueue::Write(Transaction& transaction, uint64_t* /*room*/) {
     if (!*letter) continue;
     const auto rejected = again.find(begin + i);
     const bool dropped = rejected != again.end() && rejected->second.dropped;
+    ++change_.removed_events;
+    change_.removed_bytes += store::LetterBytes(**letter);
     if (rejected == again.end() || dropped) {
-      const uint64_t bytes = store::LetterBytes(**letter);
       auto removed =
           store::RemoveLetter(transaction, **letter,
                               dropped ? store::LetterFate::kDropped : store::LetterFate::kReplayed);
       if (!removed) return tl::unexpected(removed.error());
-      ++freed_events_;
-      freed_bytes_ += bytes;
       continue;
     }
     LetterRecord changed = **letter;
     changed.replay = false;
-    // The reason may be longer than before; what it was charged with stays.
-    changed.reason = rejected->second.reason.substr(0, changed.reason.size() + 256);
+    changed.reason = rejected->second.reason;
     changed.why = static_cast<uint8_t>(rejected->second.why);
     changed.code = rejected->second.code;
     changed.attempts += rejected->second.attempts;
     if (auto put = store::PutLetter(transaction, changed); !put) return put;
+    ++change_.events;
+    change_.bytes += store::LetterBytes(changed);
   }
   return {};
 }
@@ -175,7 +175,7 @@ void ReplayQueue::Committed() {
       row_.pop_front();
     }
   }
-  letters_->Removed(freed_events_, freed_bytes_);
+  letters_->Changed(change_);
 }
 
 uint64_t ReplayQueue::WithinBound(uint64_t offset, uint64_t, uint64_t, Nanoseconds) const {

@@ -75,7 +75,7 @@ class ReplayQueue final : public Queue, public DeadLetters, private store::Membe
   uint64_t settled_ = 0;
   std::map<uint64_t, Letter> again_;  // by place: rejected again
   uint64_t writing_ = 0;              // settled_ of the commit under way
-  uint64_t freed_events_ = 0, freed_bytes_ = 0;
+  StoredLetters::Change change_;      // of it
   std::shared_ptr<Signal> wake_;
   std::shared_ptr<MemoryBudget::Share> share_;
 };

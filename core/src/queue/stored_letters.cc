@@ -149,19 +149,22 @@ void StoredLetters::Done(const Change& change) {
   std::lock_guard lock(mutex_);
   reserved_.events -= change.events;
   reserved_.bytes -= change.bytes;
+  Add(change);
+}
+
+void StoredLetters::Changed(const Change& change) {
+  std::lock_guard lock(mutex_);
+  Add(change);
+}
+
+void StoredLetters::Add(const Change& change) {
   kept_.events += change.events - std::min(change.removed_events, kept_.events + change.events);
   kept_.bytes += change.bytes - std::min(change.removed_bytes, kept_.bytes + change.bytes);
 }
 
-void StoredLetters::Removed(uint64_t events, uint64_t bytes) {
-  std::lock_guard lock(mutex_);
-  kept_.events -= std::min(events, kept_.events);
-  kept_.bytes -= std::min(bytes, kept_.bytes);
-}
-
 void StoredLetters::Dropped(const store::LetterSums& letters) {
   const auto mine = letters.find(queue_);
-  if (mine != letters.end()) Removed(mine->second.events, mine->second.bytes);
+  if (mine != letters.end()) Changed({0, 0, mine->second.events, mine->second.bytes});
 }
 
 Result<void> StoredLetters::Write(Transaction& transaction, uint64_t* room) {

@@ -35,15 +35,15 @@ class StoredLetters final : public DeadLetters, private store::Member {
   static uint64_t BytesOf(const std::vector<Letter>& letters, const std::string& sink);
   struct Change {
     uint64_t events = 0, bytes = 0;                  // written
-    uint64_t removed_events = 0, removed_bytes = 0;  // to make room
+    uint64_t removed_events = 0, removed_bytes = 0;  // taken out
   };
   Result<void> Put(store::Transaction& transaction, const std::string& sink,
                    const std::vector<Letter>& letters, Change* change) const;
   // That transaction is on the disk.
   void Done(const Change& change);
 
-  // So much was taken out of the store.
-  void Removed(uint64_t events, uint64_t bytes);
+  // A transaction of others, for which no room was reserved, is on the disk.
+  void Changed(const Change& change);
   struct Usage {
     uint64_t events = 0, bytes = 0;
   };
@@ -64,6 +64,7 @@ class StoredLetters final : public DeadLetters, private store::Member {
   void Dropped(const store::LetterSums& letters) override;
   Result<void> Count();  // what is there
   store::LetterRecord ToRecord(const Letter& letter, const std::string& sink) const;
+  void Add(const Change& change);  // under mutex_
   Result<void> MakeRoom(store::Transaction& transaction, Change* change) const;
 
   store::Store* const store_;

@@ -849,6 +849,27 @@ TEST_F(ReplayTest, OneThatIsRejectedAgainStaysWithItsNewReason) {
   EXPECT_EQ(replay->Load().value(), 0u);
 }
 
+TEST_F(ReplayTest, AReasonIsChargedAsLongAsItIs) {
+  BuryFirst(3);
+  auto replay = Replay();
+  const Reader reader = replay->AddReader("bus", Start::kOldest, wake_);
+  uint64_t place = 0;
+  for (const size_t bytes : {1000, 2000, 5}) {
+    Mark("id-1");
+    EXPECT_EQ(replay->Load().value(), 1u);
+    const ReadResult read = replay->Read(reader.id, place, 10, ~0ull);
+    Letter letter;
+    letter.place = place++;
+    letter.block = read.runs.at(0).block;
+    letter.reason = std::string(bytes, 'x');
+    Progress progress{place, place};
+    progress.letters.push_back(std::move(letter));
+    replay->Release(reader.id, std::move(progress));
+    store_->CommitNow();
+    CheckUsage();
+  }
+}
+
 TEST_F(ReplayTest, ACrashSendsAgainWhatWasNotRecorded) {
   BuryFirst(3);
   Mark("id-0");
