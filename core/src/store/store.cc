@@ -474,6 +474,8 @@ Result<void> Store::Transact(const std::function<Result<void>(Transaction&)>& f)
     // LMDB calls it an I/O error, too, when the disk had room for a part of a write only.
     return committed.error().code == Code::kFatal && DiskIsFull() ? NoRoom() : committed;
   }
+  // What has changed nothing is no commit: LMDB gives its number to the next one.
+  if (environment_.last_commit() < number) return {};
   const auto sealed = seal_.Write({format_.store_id, number, false}, false);
   // The disk fails: nobody shall rely on it, though this commit is there.
   if (!sealed && sealed.error().code == Code::kFatal) return sealed;

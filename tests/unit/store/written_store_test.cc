@@ -12,6 +12,7 @@
 #include "fakes/temp_dir.h"
 #include "queue/disk_queue.h"
 #include "store/check.h"
+#include "store/letters.h"
 #include "store/repair.h"
 
 namespace penstock::store {
@@ -106,6 +107,16 @@ TEST_F(WrittenStore, IsSoundOpenAndClosed) {
     Close();
     ExpectNothingFound(directory);
   }
+}
+
+TEST_F(WrittenStore, IsSoundAfterAChangeThatChangesNothing) {
+  std::mt19937 random(12);
+  Open(dir_.path() + "/store");
+  Live(3, &random);
+  EXPECT_EQ(DropLetters(store_.get(), {}).value(), 0u);
+  ExpectNothingFound(Copy("cut"));
+  Live(1, &random);
+  ExpectNothingFound(Copy("cut"));
 }
 
 TEST_F(WrittenStore, GoesOnBehindAHole) {
