@@ -731,7 +731,7 @@ Result<Json> LetterJson(const LetterRecord& letter, const Names& names, bool pay
               {"reason", letter.reason},
               {"code", letter.code},
               {"attempts", letter.attempts},
-              {"replay", letter.replay},
+              {"replay", letter.replay != 0},
               {"offset", letter.offset},
               {"size", event.payload.size()}};
   if (!payload) return out;

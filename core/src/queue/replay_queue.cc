@@ -24,9 +24,9 @@ Result<uint64_t> ReplayQueue::Load() {
   store::LetterFilter filter;
   filter.queue = letters_->queue();
   filter.sink = sink_;
-  std::vector<Identity> marked;
+  std::vector<Marked> marked;
   auto read = store::ForEachLetter(*store_, filter, [&marked](const LetterRecord& letter) {
-    if (letter.replay) marked.push_back({letter.queue_id, letter.offset});
+    if (letter.replay != 0) marked.push_back({{letter.queue_id, letter.offset}, letter.replay});
     return true;
   });
   if (!read) return tl::unexpected(read.error());
@@ -34,8 +34,8 @@ Result<uint64_t> ReplayQueue::Load() {
   uint64_t waiting = 0;
   {
     std::lock_guard lock(mutex_);
-    for (const Identity& identity : marked) {
-      if (known_.insert(identity).second) row_.push_back(identity);
+    for (const Marked& letter : marked) {
+      if (known_.insert(letter.identity).second) row_.push_back(letter);
     }
     waiting = begin_ + row_.size() - settled_;
     wake = wake_;
@@ -46,7 +46,7 @@ Result<uint64_t> ReplayQueue::Load() {
 
 std::pair<uint64_t, uint64_t> ReplayQueue::IdentityOf(uint64_t offset) const {
   std::lock_guard lock(mutex_);
-  const Identity& identity = row_.at(offset - begin_);
+  const Identity& identity = row_.at(offset - begin_).identity;
   return {identity.queue_id, identity.offset};
 }
 
@@ -84,7 +84,7 @@ ReadResult ReplayQueue::Read(ReaderId, uint64_t offset, uint64_t max_events, uin
     std::lock_guard lock(mutex_);
     share = share_;
     for (uint64_t at = offset; at < begin_ + row_.size() && wanted.size() < max_events; ++at)
-      wanted.push_back(row_[at - begin_]);
+      wanted.push_back(row_[at - begin_].identity);
   }
   const TimePoint now = clock_->Now();
   uint64_t bytes = 0;
@@ -127,19 +127,20 @@ void ReplayQueue::Release(ReaderId, Progress progress) {
 }
 
 Result<void> ReplayQueue::Write(Transaction& transaction, uint64_t* /*room*/) {
-  std::deque<Identity> row;
+  std::deque<Marked> row;
   std::map<uint64_t, Letter> again;
   uint64_t begin = 0;
   {
     std::lock_guard lock(mutex_);
     writing_ = settled_;
     change_ = {};
+    marked_again_.clear();
     begin = begin_;
     row.assign(row_.begin(), row_.begin() + static_cast<std::ptrdiff_t>(settled_ - begin_));
     again = again_;
   }
   for (size_t i = 0; i < row.size(); ++i) {
-    auto letter = Find(transaction, row[i]);
+    auto letter = Find(transaction, row[i].identity);
     if (!letter) return tl::unexpected(letter.error());
     if (!*letter) continue;
     const auto rejected = again.find(begin + i);
@@ -154,7 +155,8 @@ Result<void> ReplayQueue::Write(Transaction& transaction, uint64_t* /*room*/) {
       continue;
     }
     LetterRecord changed = **letter;
-    changed.replay = false;
+    if (changed.replay == row[i].mark) changed.replay = 0;
+    if (changed.replay != 0) marked_again_.push_back({row[i].identity, changed.replay});
     changed.reason = rejected->second.reason;
     changed.why = static_cast<uint8_t>(rejected->second.why);
     changed.code = rejected->second.code;
@@ -167,14 +169,20 @@ Result<void> ReplayQueue::Write(Transaction& transaction, uint64_t* /*room*/) {
 }
 
 void ReplayQueue::Committed() {
+  std::shared_ptr<Signal> wake;
   {
     std::lock_guard lock(mutex_);
     for (; begin_ < writing_; ++begin_) {
-      known_.erase(row_.front());
+      known_.erase(row_.front().identity);
       again_.erase(begin_);
       row_.pop_front();
     }
+    for (const Marked& letter : marked_again_) {
+      if (known_.insert(letter.identity).second) row_.push_back(letter);
+    }
+    if (!marked_again_.empty()) wake = wake_;
   }
+  if (wake) wake->Notify();
   letters_->Changed(change_);
 }
 

@@ -19,8 +19,8 @@ namespace penstock::queue {
 
 // Offsets are only places in the row of letters to be sent; ids stay what they were (IdentityOf).
 // A letter leaves the store once it is delivered, or dropped by a filter; one that is rejected
-// again, or dropped stays there, with the new reason and without its mark. A crash sends again what
-// was not recorded.
+// again stays there, with the new reason and without its mark; if it was marked anew on its way, it
+// keeps that mark and is sent once more. A crash sends again what was not recorded.
 class ReplayQueue final : public Queue, public DeadLetters, private store::Member {
  public:
   // Store, budget and clock outlive the queue and the blocks read from it.
@@ -56,6 +56,10 @@ class ReplayQueue final : public Queue, public DeadLetters, private store::Membe
     uint64_t queue_id, offset;
     auto operator<=>(const Identity&) const = default;
   };
+  struct Marked {
+    Identity identity;
+    uint8_t mark;
+  };
   Result<void> Write(store::Transaction& transaction, uint64_t* room) override;
   void Committed() override;
   // The letter as it lies in the store; nullopt: it was dropped meanwhile.
@@ -69,13 +73,14 @@ class ReplayQueue final : public Queue, public DeadLetters, private store::Membe
   const Clock* const clock_;
 
   mutable std::mutex mutex_;
-  std::deque<Identity> row_;  // of [begin_, end)
+  std::deque<Marked> row_;    // of [begin_, end)
   std::set<Identity> known_;  // in row_
   uint64_t begin_ = 0;        // what lies before it is settled in the store
   uint64_t settled_ = 0;
   std::map<uint64_t, Letter> again_;  // by place: rejected again
   uint64_t writing_ = 0;              // settled_ of the commit under way
   StoredLetters::Change change_;      // of it
+  std::vector<Marked> marked_again_;  // in it: rejected again, and marked anew meanwhile
   std::shared_ptr<Signal> wake_;
   std::shared_ptr<MemoryBudget::Share> share_;
 };

@@ -298,7 +298,7 @@ std::string Encode(const LetterRecord& r, uint64_t commit) {
                     .Text(r.id)
                     .Text(r.reason)
                     .Number(r.why)
-                    .Number(static_cast<uint8_t>(r.replay))
+                    .Number(r.replay)
                     .Number(r.code)
                     .Number(r.attempts)
                     .Number(r.buried_ns)
@@ -316,7 +316,7 @@ Result<LetterRecord> DecodeLetter(std::string_view body) {
   r.id = in.Text();
   r.reason = in.Text();
   r.why = in.Number<uint8_t>();
-  r.replay = in.Number<uint8_t>() != 0;
+  r.replay = in.Number<uint8_t>();
   r.code = in.Number<int32_t>();
   r.attempts = in.Number<uint32_t>();
   r.buried_ns = in.Number<int64_t>();

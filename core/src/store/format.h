@@ -118,11 +118,11 @@ struct LetterRecord {
   uint64_t queue_id = 0;
   uint64_t offset = 0;
   std::string sink;
-  std::string id;       // of the event, as it went or would have gone onto the bus
-  std::string reason;   // in words
-  uint8_t why = 0;      // as the caller numbers them
-  bool replay = false;  // to be sent again
-  int32_t code = 0;     // the bus's own
+  std::string id;      // of the event, as it went or would have gone onto the bus
+  std::string reason;  // in words
+  uint8_t why = 0;     // as the caller numbers them
+  uint8_t replay = 0;  // 0, or the mark to send it again, another one each time that it is set
+  int32_t code = 0;    // the bus's own
   uint32_t attempts = 0;
   int64_t buried_ns = 0;
   std::string event;  // one record, as in a chunk

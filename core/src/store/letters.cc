@@ -166,8 +166,7 @@ Result<void> ForEachLetter(const Store& store, const LetterFilter& filter,
 Result<uint64_t> MarkForReplay(Store* store, const LetterFilter& filter) {
   const auto mark = [](Transaction& transaction, LetterRecord& letter,
                        LetterSums*) -> Result<bool> {
-    if (letter.replay) return true;
-    letter.replay = true;
+    letter.replay = static_cast<uint8_t>(letter.replay % UINT8_MAX + 1);
     if (auto put = PutLetter(transaction, letter); !put) return tl::unexpected(put.error());
     return true;
   };

@@ -843,10 +843,39 @@ TEST_F(ReplayTest, OneThatIsRejectedAgainStaysWithItsNewReason) {
     EXPECT_EQ(kept.reason, "still too large");
     EXPECT_EQ(kept.why, static_cast<uint8_t>(DropReason::kRetryLimit));
     EXPECT_EQ(kept.attempts, 3u);
-    EXPECT_FALSE(kept.replay);
+    EXPECT_EQ(kept.replay, 0u);
     return true;
   }));
   EXPECT_EQ(replay->Load().value(), 0u);
+}
+
+TEST_F(ReplayTest, OneThatIsMarkedOnItsWayIsSentAgainOnceItIsRejected) {
+  BuryFirst(3);
+  Mark("id-1");
+  auto replay = Replay();
+  EXPECT_EQ(replay->Load().value(), 1u);
+  const Reader reader = replay->AddReader("bus", Start::kOldest, wake_);
+  const ReadResult read = replay->Read(reader.id, 0, 10, ~0ull);
+  Letter letter;
+  letter.block = read.runs.at(0).block;
+  Progress progress{1, 1};
+  progress.letters.push_back(letter);
+  replay->Release(reader.id, std::move(progress));
+  // Before that is recorded.
+  Mark("id-1");
+  EXPECT_EQ(replay->Load().value(), 0u) << "it still has its place in the row";
+  const Signal::Ticket ticket = wake_->Take();
+  store_->CommitNow();
+  EXPECT_NE(wake_->Take(), ticket);
+  EXPECT_EQ(replay->Load().value(), 1u);
+  EXPECT_THAT(Payloads(replay->Read(reader.id, 1, 10, ~0ull)), ElementsAre("1"));
+  EXPECT_THAT(replay->IdentityOf(1), testing::Pair(id_, 1));
+  // One that is delivered was not to be sent again.
+  Mark("id-1");
+  replay->Release(reader.id, {2, 2});
+  store_->CommitNow();
+  EXPECT_EQ(replay->Load().value(), 0u);
+  EXPECT_THAT(LetterIds(), ElementsAre("id-0", "id-2"));
 }
 
 TEST_F(ReplayTest, AReasonIsChargedAsLongAsItIs) {
