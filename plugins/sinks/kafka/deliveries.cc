@@ -12,6 +12,7 @@ struct KafkaSink::Refusal {
   size_t bytes = 0;  // of the records that failed
   Topic* topic = nullptr;
   bool any_without_key = false;
+  bool blamed = false;  // a record was found that the broker does not take
 };
 
 namespace {
@@ -58,7 +59,7 @@ void KafkaSink::OnDeliveries(rd_kafka_event_t* event) {
       }
     });
     for (const rd_kafka_message_t* message : refused) Settle(*message, &refusal);
-    if (!refused.empty()) AfterRefusal(refusal);
+    if (!refused.empty()) AfterRefusal(refusal, refused.front()->err);
     last_report_ = Clock::now();
     if (slots_.taken() == 0 && phase_ != Phase::kOpen) wake_.notify_all();
   }
@@ -89,8 +90,10 @@ void KafkaSink::Settle(const rd_kafka_message_t& message, Refusal* refusal) {
 void KafkaSink::Failed(const rd_kafka_message_t& message, const Slot& slot, Refusal* refusal) {
   std::string reason = Explain(slot.topic->name, message.err);
   int32_t outcome = OutcomeOf(message.err, rd_kafka_message_status(&message));
-  if (refusal != nullptr && outcome == PENSTOCK_RETRY)
+  if (refusal != nullptr && outcome == PENSTOCK_RETRY) {
     outcome = Blame(message, slot, *refusal, &reason);
+    refusal->blamed = refusal->blamed || outcome == PENSTOCK_REJECTED;
+  }
   if (TopicIsInDoubt(message.err)) AskAbout(slot.topic);
   if (slot.cancelled) reason.append("; cancelled by the gateway");
   if (slot.cancelled && !trouble_.empty()) reason.append(", last error: ").append(trouble_);
@@ -127,9 +130,11 @@ int32_t KafkaSink::Blame(const rd_kafka_message_t& message, const Slot& slot,
   return PENSTOCK_RETRY;
 }
 
-void KafkaSink::AfterRefusal(const Refusal& refusal) {
+void KafkaSink::AfterRefusal(const Refusal& refusal, rd_kafka_resp_err_t error) {
   batches_refused_.Add();
   if (refusal.count == 1) return;
+  // The rest of such a batch is taken whatever its size.
+  if (error == RD_KAFKA_RESP_ERR_INVALID_RECORD && refusal.blamed) return;
   Topic& topic = *refusal.topic;
   topic.refused_bytes = refusal.bytes;
   topic.asked_at = {};  // now, not in a second

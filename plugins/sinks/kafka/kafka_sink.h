@@ -116,7 +116,7 @@ class KafkaSink final : public Sink {
   void Failed(const rd_kafka_message_t& message, const Slot& slot, Refusal* refusal);
   int32_t Blame(const rd_kafka_message_t& message, const Slot& slot, const Refusal& refusal,
                 std::string* reason) const;
-  void AfterRefusal(const Refusal& refusal);
+  void AfterRefusal(const Refusal& refusal, rd_kafka_resp_err_t error);
   void OnFatal(rd_kafka_resp_err_t error, std::string_view text);
   void OnError(rd_kafka_resp_err_t error, std::string_view text);
   void OnLog(int level, std::string_view facility, std::string_view text);

@@ -106,6 +106,38 @@ TEST_F(MockKafka, ARefusedBatchIsSentAgainInSmallerOnesUntilTheCulpritIsAlone) {
   EXPECT_EQ(host.metric("batches_refused_total"), 2u);
 }
 
+// Topics are looked at in the order in which they came into doubt.
+TEST_F(MockKafka, ARecordThatIsRefusedForWhatItIsMakesNoBatchSmaller) {
+  rd_kafka_mock_topic_create(mock_.get(), "compact", 1, 1);
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With());
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  Fail(kProduce, RD_KAFKA_RESP_ERR_INVALID_RECORD);
+  sink.Submit(Some(10, "compact"));
+  ASSERT_TRUE(host.WaitReceipts(10));
+  EXPECT_EQ(host.count(PENSTOCK_REJECTED), 10u);
+  Fail(kProduce, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  sink.Submit(Some(10));
+  ASSERT_TRUE(host.WaitReceipts(20));
+  ASSERT_TRUE(host.WaitText("batches get smaller, to fit into topic t:"));
+  EXPECT_FALSE(host.HasText("into topic compact"));
+}
+
+TEST_F(MockKafka, ARecordThatCannotBeTakenIsSearchedInSmallerBatches) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With({}, {{"key", "{subject}"}}));
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  Fail(kProduce, RD_KAFKA_RESP_ERR_INVALID_RECORD);
+  std::vector<FakeMessage> messages = Some(10);
+  for (FakeMessage& message : messages) message.templates[1] = "key";
+  sink.Submit(messages);
+  ASSERT_TRUE(host.WaitReceipts(10));
+  EXPECT_EQ(host.count(PENSTOCK_RETRY), 10u);
+  EXPECT_TRUE(host.WaitText("batches get smaller, to fit into topic t:"));
+}
+
 TEST_F(MockKafka, ManyCancelsMakeOneNewProducer) {
   FakeSinkHost host;
   FakeSink sink(host, plugin_, With({{"linger.ms", "2000"}}));  // so nothing leaves
