@@ -63,6 +63,7 @@ void KafkaSink::Start() {
   Report(PENSTOCK_STATE_CONNECTING, "connecting to " + *Find(client_, "bootstrap.servers"));
   resolved_ = ReadSecrets(client_, host());
   defaults_.batch_bytes = BatchBytes(resolved_);
+  bound_ = BatchBound(defaults_.batch_bytes);
   MakeProducer();
   keeper_ = std::thread([this] { Keep(); });
 }
@@ -169,6 +170,13 @@ bool KafkaSink::Prepare(Taking* taking, const penstock_message& message, Slot** 
     }
     taking->topic = topics_.Get(name, producer_->handle());
     if (taking->topic == nullptr) return false;
+    taking->topic->used = true;
+    if (taking->topic->limit > 0 && taking->topic->limit < defaults_.batch_bytes) {
+      // Batches got larger while nothing came for it.
+      LowerBatches(*taking->topic, taking->topic->limit);
+      wake_.notify_all();
+      return false;
+    }
   }
   Topic* topic = taking->topic;
   if (topic->limit_read == Clock::time_point{}) AskAbout(topic);

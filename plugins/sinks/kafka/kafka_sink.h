@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "batch_bound.h"
 #include "client_table.h"
 #include "log_filter.h"
 #include "producer.h"
@@ -130,6 +131,8 @@ class KafkaSink final : public Sink {
   void LookAtTopics();
   TopicFacts AskFacts(const std::string& name, bool wait_for_it);
   void LookAtTopic(const std::string& name, bool wait_for_it);
+  void GrowBatches();
+  void LeaveBatches();
   void Replace(bool fatal);
   void MakeProducer();
   void CloseProducer(bool purge);
@@ -147,6 +150,7 @@ class KafkaSink final : public Sink {
   void BreakLane(uint32_t lane);
   bool LaneIsBroken(uint32_t lane) const;
   void FitBatches(Topic* topic);
+  void LowerBatches(const Topic& topic, size_t most);
   bool ProducerFits() const;
 
   const Entries client_;
@@ -170,8 +174,10 @@ class KafkaSink final : public Sink {
   bool auth_failed_ = false;  // perhaps a secret was rotated
   bool delivered_ = false;    // since the producer was made
   Clock::time_point last_report_{};
-  std::string trouble_;              // the last error, for the state's text
-  std::string replace_why_;          // where it is not the last error
+  std::string trouble_;      // the last error, for the state's text
+  std::string replace_why_;  // where it is not the last error
+  BatchBound bound_{kLibraryBatch};
+  Clock::time_point drain_until_ = Clock::time_point::max();
   Defaults defaults_;                // for the next producer
   Defaults made_with_;               // the present one's
   std::vector<std::string> wanted_;  // topics to look at

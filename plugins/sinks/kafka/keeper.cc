@@ -21,6 +21,7 @@ constexpr seconds kSilence{10};  // without a report, although events are on the
 constexpr seconds kSecretsEvery{5};
 constexpr milliseconds kReplaceFirst{100}, kReplaceMost{10000};
 constexpr milliseconds kLastFlush{300};
+constexpr milliseconds kDrainForGrowth{2000};
 constexpr milliseconds kPurgeAgain{200};
 constexpr int kPurges = 5;
 
@@ -43,12 +44,15 @@ void KafkaSink::Keep() {
       Replace(true);
     } else if (phase == Phase::kDraining && InFlight() == 0) {
       Replace(false);
+    } else if (phase == Phase::kDraining && Clock::now() >= drain_until_) {
+      LeaveBatches();
     } else if (SecretsAreNew()) {
       Replace(true);
     } else if (!connected_ || TakeDoubt()) {
       Probe();
     } else {
       LookAtTopics();
+      GrowBatches();
     }
     // A flush only ends the wait for more records; nobody waits for it.
     if (flush && producer_ != nullptr) rd_kafka_flush(producer_->handle(), 1);
@@ -58,7 +62,8 @@ void KafkaSink::Keep() {
 }
 
 Clock::time_point KafkaSink::NextLook() const {
-  return connected_ ? Clock::now() + kSilence / 2 : std::max(next_probe_, Clock::now());
+  return connected_ ? std::min(Clock::now() + kSilence / 2, drain_until_)
+                    : std::max(next_probe_, Clock::now());
 }
 
 bool KafkaSink::HasWork() const {
@@ -206,11 +211,46 @@ void KafkaSink::FitBatches(Topic* topic) {
   if (topic->refused_bytes > 0 && most >= topic->refused_bytes)
     most = std::max<size_t>(topic->refused_bytes / 2, 1);
   topic->refused_bytes = 0;
-  if (most >= defaults_.batch_bytes) return;
-  host().Info("batches get smaller, to fit into topic " + topic->name + ": at most " +
-              std::to_string(most) + " bytes");
-  defaults_.batch_bytes = most;
+  LowerBatches(*topic, most);
+}
+
+void KafkaSink::LowerBatches(const Topic& topic, size_t most) {
+  if (!bound_.Lower(most, Clock::now())) return;
+  defaults_.batch_bytes = bound_.bytes();
+  host().Info("batches get smaller, to fit into topic " + topic.name + ": at most " +
+              std::to_string(bound_.bytes()) + " bytes");
   if (phase_ == Phase::kOpen) phase_ = Phase::kDraining;
+}
+
+// A topic that nothing comes for any more, or whose limit was raised, holds the others back no
+// longer.
+void KafkaSink::GrowBatches() {
+  std::lock_guard lock(mutex_);
+  const Clock::time_point now = Clock::now();
+  if (phase_ != Phase::kOpen || !bound_.RaiseIsDue(now)) return;
+  Topic* tightest = topics_.Tightest();
+  if (tightest != nullptr && tightest->limit <= bound_.bytes()) AskAbout(tightest);
+  if (!bound_.Raise(tightest == nullptr ? SIZE_MAX : tightest->limit, now)) return;
+  defaults_.batch_bytes = bound_.bytes();
+  host().Info("batches get larger again: at most " + std::to_string(bound_.bytes()) + " bytes");
+  phase_ = Phase::kDraining;
+  drain_until_ = now + kDrainForGrowth;
+}
+
+// Something on its way does not arrive: larger batches are not worth that all else waits for it.
+void KafkaSink::LeaveBatches() {
+  bool owed = false;
+  {
+    std::lock_guard lock(mutex_);
+    drain_until_ = Clock::time_point::max();
+    bound_.Lower(made_with_.batch_bytes, Clock::now());
+    defaults_.batch_bytes = bound_.bytes();
+    if (phase_ == Phase::kDraining && ProducerFits()) {
+      phase_ = Phase::kOpen;
+      owed = std::exchange(refused_, false);
+    }
+  }
+  if (owed) ReadyForMore();
 }
 
 bool KafkaSink::ProducerFits() const {
@@ -278,6 +318,7 @@ void KafkaSink::MakeProducer() {
   slots_.SetMaxBytes(2 * std::max(defaults.batch_bytes, kLibraryBatch));
   connected_ = delivered_ = doubtful_ = false;
   next_probe_ = last_report_ = Clock::now();
+  drain_until_ = Clock::time_point::max();
   wanted_.clear();
   if (phase_ != Phase::kStopped && phase_ != Phase::kBroken) phase_ = Phase::kPaused;
 }

@@ -1,6 +1,7 @@
 #include "topics.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace penstock::kafka {
 
@@ -26,6 +27,15 @@ Topic* Topics::Get(std::string_view name, rd_kafka_t* producer) {
 Topic* Topics::Find(std::string_view name) {
   const auto found = by_name_.find(name);
   return found == by_name_.end() ? nullptr : &*found->second;
+}
+
+Topic* Topics::Tightest() {
+  Topic* found = nullptr;
+  for (Topic& topic : topics_) {
+    const bool used = std::exchange(topic.used, topic.in_flight > 0);
+    if (used && topic.limit > 0 && (found == nullptr || topic.limit < found->limit)) found = &topic;
+  }
+  return found;
 }
 
 bool Topics::MakeRoom() {

@@ -19,7 +19,8 @@ struct Topic {
   std::string name;
   rd_kafka_topic_t* handle = nullptr;  // of the present producer
   uint32_t in_flight = 0;
-  size_t limit = 0;  // max.message.bytes; 0: not known
+  bool used = false;  // since Tightest()
+  size_t limit = 0;   // max.message.bytes; 0: not known
   Clock::time_point limit_read{};
   size_t refused_bytes = 0;  // of the batch that the broker refused last; 0: none since
   bool exists = false;       // the broker has named its partitions
@@ -43,6 +44,8 @@ class Topics {
   Topic* Get(std::string_view name, rd_kafka_t* producer);
   // The topic if it is in the table.
   Topic* Find(std::string_view name);
+  // Of those in use since the last call, the one with the smallest known limit; nullptr: none.
+  Topic* Tightest();
   // Before their producer is destroyed.
   void DropHandles();
 

@@ -167,6 +167,32 @@ TEST_F(RealKafka, ALimitThatIsLoweredWhileRunningCostsOneRecordOnly) {
   EXPECT_EQ(there.size(), 1999u);
 }
 
+TEST_F(RealKafka, ATopicWithASmallLimitHoldsOthersBackOnlyWhileItIsInUse) {
+  const std::string small = topic_ + "-small", compact = topic_ + "-compact";
+  cluster().CreateTopic(topic_, 1);
+  cluster().CreateTopic(small, 1, {{"max.message.bytes", "2000"}});
+  cluster().CreateTopic(compact, 1, {{"cleanup.policy", "compact"}});
+  const auto to = [&](const std::string& topic) {
+    FakeMessage message = To(std::string(100, '.'));
+    message.templates[0] = topic;
+    return std::vector<FakeMessage>(200, message);
+  };
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With("{subject}"));
+  sink.Start();
+  EXPECT_EQ(SendUntilSettled(&host, &sink, to(compact)), 200u);
+  EXPECT_EQ(SendUntilSettled(&host, &sink, to(small)), 0u);
+  ASSERT_TRUE(host.WaitText("batches get smaller, to fit into topic " + small + ": at most 2000"));
+  EXPECT_FALSE(host.HasText("to fit into topic " + compact));
+  ASSERT_TRUE(host.WaitText("batches get larger again: at most 8000 bytes"));
+  ASSERT_TRUE(host.WaitMetric("producers_made_total", 3));
+  EXPECT_EQ(SendUntilSettled(&host, &sink, to(topic_)), 0u);
+  // What is known of it still holds: no batch is refused to find out.
+  const uint64_t refused = host.metric("batches_refused_total");
+  EXPECT_EQ(SendUntilSettled(&host, &sink, to(small)), 0u);
+  EXPECT_EQ(host.metric("batches_refused_total"), refused);
+}
+
 TEST_F(RealKafka, AUserWithoutTheRightIsRejectedForThatTopicOnly) {
   cluster().CreateTopic(topic_, 1);
   cluster().CreateTopic(topic_ + "-forbidden", 1);

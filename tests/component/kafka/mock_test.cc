@@ -138,6 +138,43 @@ TEST_F(MockKafka, ARecordThatCannotBeTakenIsSearchedInSmallerBatches) {
   EXPECT_TRUE(host.WaitText("batches get smaller, to fit into topic t:"));
 }
 
+TEST_F(MockKafka, BatchesGetLargerAgainAfterATopicsTrouble) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With());
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  Fail(kProduce, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  sink.Submit(Some(10));
+  ASSERT_TRUE(host.WaitText("batches get smaller, to fit into topic t: at most 345 bytes"));
+  ASSERT_TRUE(host.WaitText("batches get larger again: at most 1380 bytes"));
+  ASSERT_TRUE(host.WaitMetric("producers_made_total", 3));
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  sink.Submit(Some(100));
+  ASSERT_TRUE(host.WaitReceipts(110));
+  EXPECT_EQ(host.count(PENSTOCK_DELIVERED), 100u);
+}
+
+// What is on its way has to be through before batches get larger.
+TEST_F(MockKafka, NothingWaitsLongForLargerBatches) {
+  rd_kafka_mock_topic_create(mock_.get(), "stuck", 1, 1);
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With());
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  Fail(kProduce, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  sink.Submit(Some(10));
+  ASSERT_TRUE(host.WaitText("batches get smaller"));
+  ASSERT_TRUE(host.WaitMetric("producers_made_total", 2));
+  mock_.AnswerLate(1);
+  sink.Submit(Some(1, "stuck"));
+  ASSERT_TRUE(host.WaitText("batches get larger again"));
+  const size_t ready = host.ready_calls();
+  EXPECT_TRUE(sink.TrySubmit(Some(1), 0, 0).empty());
+  EXPECT_TRUE(host.WaitReady(ready + 1));
+  EXPECT_EQ(sink.TrySubmit(Some(1), 0, 0).size(), 1u);
+  EXPECT_EQ(host.metric("producers_made_total"), 2u);
+}
+
 TEST_F(MockKafka, ManyCancelsMakeOneNewProducer) {
   FakeSinkHost host;
   FakeSink sink(host, plugin_, With({{"linger.ms", "2000"}}));  // so nothing leaves

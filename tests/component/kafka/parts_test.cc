@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "batch_bound.h"
 #include "client_table.h"
 #include "fakes/plugin_host.h"
 #include "log_filter.h"
@@ -92,6 +93,68 @@ TEST_F(ClientTable, NeedsServersAndATopicThatCanExist) {
 TEST(BatchBytes, AreTheUsersOrTheLibrarys) {
   EXPECT_EQ(BatchBytes({{"batch.size", "5000"}}), 5000u);
   EXPECT_EQ(BatchBytes({{"linger.ms", "5"}}), kLibraryBatch);
+}
+
+class Bound : public testing::Test {
+ protected:
+  void Pass(std::chrono::seconds time) { now_ += time; }
+  bool Lower(size_t most) { return bound_.Lower(most, now_); }
+  bool Raise(size_t most = SIZE_MAX) { return bound_.Raise(most, now_); }
+  // How long it takes until it is larger.
+  std::chrono::seconds Waited() {
+    std::chrono::seconds waited{0};
+    for (; !Raise(); ++waited) Pass(std::chrono::seconds(1));
+    return waited;
+  }
+  BatchBound bound_{1000};
+  BatchBound::Time now_{std::chrono::hours(1)};
+};
+
+TEST_F(Bound, IsSmallerAtOnceAndLargerInSteps) {
+  EXPECT_FALSE(Lower(1000));
+  EXPECT_FALSE(Raise()) << "it is as configured";
+  EXPECT_TRUE(Lower(50));
+  EXPECT_FALSE(Lower(50));
+  EXPECT_FALSE(Raise()) << "too early";
+  EXPECT_EQ(bound_.bytes(), 50u);
+  EXPECT_EQ(Waited(), BatchBound::kFirstWait);
+  EXPECT_EQ(bound_.bytes(), 200u);
+  EXPECT_EQ(Waited(), BatchBound::kFirstWait);
+  EXPECT_EQ(bound_.bytes(), 800u);
+  EXPECT_EQ(Waited(), BatchBound::kFirstWait);
+  EXPECT_EQ(bound_.bytes(), 1000u);
+  EXPECT_FALSE(bound_.RaiseIsDue(now_ + std::chrono::hours(1)));
+  EXPECT_TRUE(Lower(0));
+  EXPECT_EQ(bound_.bytes(), 1u);
+}
+
+TEST_F(Bound, StaysBelowWhatTheTopicsTake) {
+  Lower(50);
+  Pass(BatchBound::kFirstWait);
+  EXPECT_TRUE(Raise(120));
+  EXPECT_EQ(bound_.bytes(), 120u);
+  Pass(BatchBound::kFirstWait);
+  EXPECT_FALSE(Raise(120));
+  EXPECT_FALSE(Raise()) << "not before the next time";
+  Pass(BatchBound::kFirstWait);
+  EXPECT_TRUE(Raise());
+}
+
+TEST_F(Bound, WaitsLongerWhereItGrewTooEarly) {
+  Lower(10);
+  EXPECT_EQ(Waited(), BatchBound::kFirstWait);
+  Lower(20);
+  Lower(10);  // the same search for what the topic takes
+  EXPECT_EQ(Waited(), 2 * BatchBound::kFirstWait);
+  for (int i = 0; i < 10; ++i) {
+    Lower(10);
+    Waited();
+  }
+  Lower(10);
+  EXPECT_EQ(Waited(), BatchBound::kLongestWait);
+  Pass(BatchBound::kLongestWait);
+  Lower(10);
+  EXPECT_EQ(Waited(), BatchBound::kFirstWait) << "it held for long";
 }
 
 TEST(Slots, AreBoundedByMessagesAndBytes) {
@@ -206,6 +269,25 @@ TEST_F(TopicsTest, ForgetsTheOneUsedLongestAgoThatIsIdle) {
   EXPECT_EQ(topics_.Find("t0"), busy);
   EXPECT_EQ(topics_.Find("t1"), nullptr);
   EXPECT_NE(topics_.Find("t2"), nullptr);
+}
+
+TEST_F(TopicsTest, KnowsWhichOfThoseInUseTakesLeast) {
+  const auto use = [&](const char* name, size_t limit) {
+    Topic* topic = topics_.Get(name, producer_);
+    topic->used = true;
+    topic->limit = limit;
+    return topic;
+  };
+  EXPECT_EQ(topics_.Tightest(), nullptr);
+  use("unknown", 0);
+  use("large", 5000);
+  Topic* small = use("small", 100);
+  small->in_flight = 1;
+  EXPECT_EQ(topics_.Tightest(), small);
+  EXPECT_EQ(topics_.Tightest(), small) << "something is still on its way to it";
+  small->in_flight = 0;
+  EXPECT_EQ(topics_.Tightest(), small);
+  EXPECT_EQ(topics_.Tightest(), nullptr);
 }
 
 TEST_F(TopicsTest, HasNoRoomWhileAllAreBusy) {
