@@ -132,6 +132,8 @@ void TuneSocket(int fd) {
   setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kTcpTimeoutMs, sizeof kTcpTimeoutMs);
 }
 
+}  // namespace
+
 std::vector<std::string> Merge(std::vector<std::string> servers,
                                const std::vector<std::string>& more) {
   for (const std::string& server : more) {
@@ -141,8 +143,6 @@ std::vector<std::string> Merge(std::vector<std::string> servers,
   }
   return servers;
 }
-
-}  // namespace
 
 Connection::Connection(uint64_t id, std::shared_ptr<const Settings> settings,
                        std::shared_ptr<Port> port, std::vector<std::string> known_servers)
@@ -180,6 +180,7 @@ void Connection::Start(const Credentials& credentials) {
 
 void Connection::Run() {
   if (Connect() && Subscribe() && EnsureStreamExists()) {
+    LearnServers();
     PostNote(Note::kUp, where_);
     KeepAlive();
     PostNote(Note::kDown, LastError());
@@ -254,20 +255,23 @@ bool Connection::EnsureStreamExists() {
   return false;
 }
 
+void Connection::LearnServers() {
+  char** urls = nullptr;
+  int n = 0;
+  if (natsConnection_GetDiscoveredServers(nc_, &urls, &n) != NATS_OK) return;
+  std::vector<std::string> found;
+  for (int i = 0; i < n; ++i) {
+    found.emplace_back(urls[i]);
+    std::free(urls[i]);
+  }
+  std::free(urls);
+  std::lock_guard lock(mutex_);
+  discovered_ = std::move(found);
+}
+
 void Connection::KeepAlive() {
   for (;;) {
-    char** urls = nullptr;
-    int n = 0;
-    if (natsConnection_GetDiscoveredServers(nc_, &urls, &n) == NATS_OK) {
-      std::vector<std::string> found;
-      for (int i = 0; i < n; ++i) {
-        found.emplace_back(urls[i]);
-        std::free(urls[i]);
-      }
-      std::free(urls);
-      std::lock_guard lock(mutex_);
-      discovered_ = std::move(found);
-    }
+    LearnServers();
     if (Closing(kPingEvery)) return;
     if (natsConnection_FlushTimeout(nc_, kPingTimeoutMs) == NATS_TIMEOUT) {
       PostNote(Note::kWarning, where_ + " has not answered a ping for " +

@@ -29,6 +29,10 @@ struct Credentials {
   std::string user, password, token;
 };
 
+// The servers and those of more that are not among them.
+std::vector<std::string> Merge(std::vector<std::string> servers,
+                               const std::vector<std::string>& more);
+
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   // known_servers: what earlier connections learned, beside the configured ones.
@@ -55,7 +59,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const std::string& reply_prefix() const { return reply_prefix_; }  // "_INBOX.xxxx."
   // After the end: what nats.c says of it.
   std::string LastError() const;
-  // What the loop learned is kept for the next one.
+  // The servers of the cluster that it heard of and was not given: none when it never came up.
   std::vector<std::string> DiscoveredServers();
 
   // Ends it: never waits. Any thread.
@@ -71,6 +75,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool Connect();
   bool Subscribe();
   bool EnsureStreamExists();
+  void LearnServers();
   void KeepAlive();
   void TearDown();
   bool Closing(int64_t wait_ns);

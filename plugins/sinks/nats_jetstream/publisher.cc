@@ -23,6 +23,7 @@ constexpr int64_t kEndWait = 700 * kMillisecond;
 constexpr size_t kWriteChunk = 64 * 1024;
 constexpr size_t kMostReceipts = 512;
 constexpr size_t kMostHungConnections = 4;
+constexpr size_t kMostKnownServers = 16;
 constexpr size_t kMostDeniedSubjects = 64;
 constexpr size_t kOverhead = 64;  // of a message, beside its payload
 constexpr size_t kMuchInFlight = 512;
@@ -367,7 +368,9 @@ void Publisher::DropConnection() {
     std::lock_guard lock(connection_mutex_);
     dropped.swap(connection_);
   }
-  known_servers_ = dropped->DiscoveredServers();
+  // It does not name what it was given, nor anything if it never came up.
+  known_servers_ = Merge(dropped->DiscoveredServers(), known_servers_);
+  if (known_servers_.size() > kMostKnownServers) known_servers_.resize(kMostKnownServers);
   dropped->Close();
   dropped->Release();
   ending_.push_back(std::move(dropped));

@@ -166,7 +166,7 @@ class Publisher {
   std::mutex connection_mutex_;  // for Stop, which must reach the connection from outside
   std::shared_ptr<Connection> connection_;
   std::vector<std::shared_ptr<Connection>> ending_;  // released, their threads may still run
-  std::vector<std::string> known_servers_;
+  std::vector<std::string> known_servers_;           // beside the configured ones, the latest first
   uint64_t next_connection_ = 1;
   bool up_ = false;
   bool write_blocked_ = false;

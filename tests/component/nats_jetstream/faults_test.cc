@@ -26,6 +26,36 @@ TEST(NatsJetStreamFaults, UsesAnotherServerWhenTheFirstIsAway) {
   EXPECT_TRUE(run.host.HasText("connected to " + server.url()));
 }
 
+std::string ClusterOf(int port, int other) {
+  const auto at = [](int p) { return "127.0.0.1:" + std::to_string(p); };
+  return "cluster { name: c, listen: \"" + at(port) + "\", routes: [\"nats://" + at(other) +
+         "\"] }";
+}
+
+TEST(NatsJetStreamFaults, RemembersTheClustersOtherServers) {
+  const int a_port = FreePort(), b_port = FreePort();
+  NatsServer a(ClusterOf(a_port, b_port), false), b(ClusterOf(b_port, a_port), false);
+  {
+    Bus bus(a.url());
+    char** urls = nullptr;
+    int n = 0;
+    while (natsConnection_GetDiscoveredServers(bus.nc(), &urls, &n) == NATS_OK && n == 0)
+      std::this_thread::sleep_for(milliseconds(5));  // polls another process
+    for (int i = 0; i < n; ++i) std::free(urls[i]);
+    std::free(urls);
+  }
+  Running run(With(a));
+  for (int outage = 0; outage < 2; ++outage) {  // the second time it was given b from the start
+    const size_t before = run.host.states().size();
+    a.Kill();
+    b.Kill();
+    ASSERT_TRUE(run.host.WaitStates(before + 2));  // lost, and an attempt that failed
+    b.Start();
+    ASSERT_TRUE(run.host.WaitState(PENSTOCK_STATE_READY));
+    EXPECT_TRUE(run.host.HasText("connected to " + b.url()));
+  }
+}
+
 TEST(NatsJetStreamFaults, SaysUnknownWhenNoAcknowledgementComes) {
   NatsServer server;
   Bus bus(server.url());
