@@ -126,6 +126,7 @@ class KafkaSink final : public Sink {
   void Keep();
   Clock::time_point NextLook() const;
   bool HasWork() const;
+  bool HasUrgentWork() const;
   void Probe();
   void OpenForBusiness(int brokers);
   void LookAtTopics();

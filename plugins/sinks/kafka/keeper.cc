@@ -67,9 +67,13 @@ Clock::time_point KafkaSink::NextLook() const {
 }
 
 bool KafkaSink::HasWork() const {
+  return HasUrgentWork() || flush_ || (connected_ && !wanted_.empty());
+}
+
+// What does not wait until all topics have been looked at.
+bool KafkaSink::HasUrgentWork() const {
   return phase_ == Phase::kStopped || phase_ == Phase::kBroken ||
-         (phase_ == Phase::kDraining && slots_.taken() == 0) || flush_ ||
-         (connected_ && (doubtful_ || !wanted_.empty()));
+         (phase_ == Phase::kDraining && slots_.taken() == 0) || (connected_ && doubtful_);
 }
 
 size_t KafkaSink::InFlight() const {
@@ -162,8 +166,17 @@ void KafkaSink::LookAtTopics() {
     std::lock_guard lock(mutex_);
     wanted.swap(wanted_);
   }
-  for (const std::string& name : wanted)
-    if (!Stopping()) LookAtTopic(name, false);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    {
+      std::lock_guard lock(mutex_);
+      if (HasUrgentWork()) {
+        wanted_.insert(wanted_.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(i),
+                       wanted.end());
+        return;
+      }
+    }
+    LookAtTopic(wanted[i], false);
+  }
 }
 
 KafkaSink::TopicFacts KafkaSink::AskFacts(const std::string& name, bool wait_for_it) {
@@ -176,6 +189,12 @@ KafkaSink::TopicFacts KafkaSink::AskFacts(const std::string& name, bool wait_for
     const bool may_come = answer.error == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
                           answer.error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
     if (!may_come) break;
+  }
+  if (answer.error == RD_KAFKA_RESP_ERR__TRANSPORT ||
+      answer.error == RD_KAFKA_RESP_ERR__TIMED_OUT) {
+    // Perhaps it is not the topic.
+    std::lock_guard lock(mutex_);
+    doubtful_ = true;
   }
   facts.partitions = answer.error == RD_KAFKA_RESP_ERR_NO_ERROR ? answer.partitions : 0;
   if (facts.partitions > 0)

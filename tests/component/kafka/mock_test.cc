@@ -310,6 +310,21 @@ TEST_F(MockKafka, TheWindowIsABoundOfItsOwn) {
   EXPECT_EQ(host.count(PENSTOCK_DELIVERED), 30u);
 }
 
+// The mock never says what a topic takes, so that each look lasts a second.
+TEST_F(MockKafka, AnOutageIsSaidInTheMiddleOfManyLooksAtTopics) {
+  FakeSinkHost host;
+  FakeSink sink(host, plugin_, With());
+  sink.Start();
+  ASSERT_TRUE(host.WaitState(PENSTOCK_STATE_READY));
+  for (int i = 0; i < 30; ++i) sink.Submit(Some(1, "many-" + std::to_string(i)));
+  ASSERT_TRUE(host.WaitReceipts(30));
+  rd_kafka_mock_broker_set_down(mock_.get(), 1);
+  const uint64_t token = sink.Submit(Some(1)).at(0);
+  EXPECT_TRUE(host.WaitState(PENSTOCK_STATE_CONNECTING, std::chrono::seconds(8)));
+  sink.Cancel({token});
+  EXPECT_TRUE(host.WaitText("making a new producer", std::chrono::seconds(8)));
+}
+
 TEST_F(MockKafka, AnOutageCostsNoProducer) {
   FakeSinkHost host;
   FakeSink sink(host, plugin_, With());
