@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "hung.h"
 #include "text.h"
 
 namespace penstock::nats_jetstream {
@@ -22,7 +23,6 @@ constexpr int64_t kSingleFile = 60 * kSecond;
 constexpr int64_t kEndWait = 700 * kMillisecond;
 constexpr size_t kWriteChunk = 64 * 1024;
 constexpr size_t kMostReceipts = 512;
-constexpr size_t kMostHungConnections = 4;
 constexpr size_t kMostKnownServers = 16;
 constexpr size_t kMostDeniedSubjects = 64;
 constexpr size_t kOverhead = 64;  // of a message, beside its payload
@@ -243,10 +243,8 @@ bool Publisher::NothingWaits() {
 // ---- the connection's life --------------------------------------------------------------------
 
 void Publisher::BeginConnect(int64_t now) {
-  ending_.erase(std::remove_if(ending_.begin(), ending_.end(),
-                               [](const auto& ending) { return ending->WaitEnded(0); }),
-                ending_.end());
-  if (ending_.size() >= kMostHungConnections) {
+  // Looked at each second, as they may end.
+  if (now < last_hung_ns_ + SecondsAfterHanging(Ending()) * kSecond) {
     next_connect_ns_ = now + kSecond;
     return;
   }
@@ -270,6 +268,14 @@ void Publisher::BeginConnect(int64_t now) {
   connect_deadline_ns_ = now + connect_patience_ns_;
   std::lock_guard lock(connection_mutex_);
   connection_ = std::move(connection);
+}
+
+// Those that were dropped and have not ended.
+size_t Publisher::Ending() {
+  ending_.erase(std::remove_if(ending_.begin(), ending_.end(),
+                               [](const auto& ending) { return ending->WaitEnded(0); }),
+                ending_.end());
+  return ending_.size();
 }
 
 void Publisher::HandleNotes(int64_t now) {
@@ -343,9 +349,10 @@ void Publisher::CheckLink(int64_t now) {
   if (connection_ == nullptr || stopping_.load()) return;
   if (!up_) {
     if (now < connect_deadline_ns_) return;
-    ReportConnecting("no connection within " + std::to_string(connect_patience_ns_ / kSecond) +
-                     "s: the server accepts it and then says nothing");
     DropConnection();
+    last_hung_ns_ = now;
+    ReportConnecting("no connection within " + std::to_string(connect_patience_ns_ / kSecond) +
+                     "s: the server accepts it and then says nothing" + AboutHung(Ending()));
     ScheduleConnect(now, false);
     return;
   }

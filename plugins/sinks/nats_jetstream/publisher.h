@@ -90,6 +90,7 @@ class Publisher {
 
   // The connection's life.
   void BeginConnect(int64_t now);
+  size_t Ending();
   void HandleNotes(int64_t now);
   void HandleUp(const Note& note, int64_t now);
   void HandleNotAllowed(const std::string& text);
@@ -171,7 +172,7 @@ class Publisher {
   bool up_ = false;
   bool write_blocked_ = false;
   int64_t next_connect_ns_ = 0, connect_deadline_ns_ = 0, connect_patience_ns_ = 0,
-          up_since_ns_ = 0;
+          up_since_ns_ = 0, last_hung_ns_ = 0;
   int64_t backoff_ns_ = 0;
   std::string last_reason_;
   int64_t last_reason_ns_ = 0;

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "ack.h"
+#include "hung.h"
 #include "keys.h"
 #include "message.h"
 #include "nkey.h"
@@ -62,6 +63,22 @@ TEST(NatsAck, ReplyTokensComeBack) {
   uint64_t key = 0;
   EXPECT_FALSE(ReadReplyToken("0000000", &key));
   EXPECT_FALSE(ReadReplyToken("000000.0", &key));
+}
+
+TEST(NatsHung, GetRarerAndNeverStop) {
+  EXPECT_EQ(SecondsAfterHanging(0), 0);
+  EXPECT_EQ(SecondsAfterHanging(3), 0);
+  EXPECT_EQ(SecondsAfterHanging(4), 60);
+  EXPECT_EQ(SecondsAfterHanging(63), 60);
+  EXPECT_EQ(SecondsAfterHanging(64), 3600);
+  EXPECT_EQ(SecondsAfterHanging(100000), 3600);
+}
+
+TEST(NatsHung, AreSaidWhenTheyAreMany) {
+  EXPECT_EQ(AboutHung(3), "");
+  EXPECT_NE(AboutHung(4).find("; 4 attempts hang in their TLS handshake"), std::string::npos);
+  EXPECT_NE(AboutHung(4).find("after 60s"), std::string::npos);
+  EXPECT_NE(AboutHung(64).find("after 3600s"), std::string::npos);
 }
 
 TEST(NatsNKey, PublicKeyOfAKnownSeed) {
