@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "ack.h"
+#include "handshake.h"
 #include "nkey.h"
 #include "stream.h"
 #include "text.h"
@@ -53,8 +54,14 @@ std::string NewInbox() {
   return out;
 }
 
-std::string ConnectFailure(natsStatus status, const Settings& settings,
-                           const std::string& servers) {
+std::string ConnectFailure(natsStatus status, const Settings& settings, const std::string& servers,
+                           bool no_handshake) {
+  if (no_handshake) {
+    return "no TLS connection to " + servers + ": a server takes the connection and says nothing " +
+           "in the TLS handshake for " + std::to_string(kConnectTimeoutS) +
+           "s; look at it, and at what is between (a firewall, NAT, a proxy that takes connections "
+           "for a server that is away)";
+  }
   const std::string text = LastText(status);
   switch (status) {
     case NATS_CONNECTION_AUTH_FAILED:
@@ -198,9 +205,12 @@ bool Connection::Connect() {
     for_callbacks_ = shared_from_this();
   }
   natsConnection* nc = nullptr;
+  const HandshakeLimit limit(static_cast<int>(kConnectTimeoutS));
   const natsStatus status = natsConnection_Connect(&nc, options_);
   if (status != NATS_OK) {
-    PostNote(Note::kFailed, ConnectFailure(status, *settings_, Join(servers_)),
+    PostNote(Note::kFailed,
+             ConnectFailure(status, *settings_, Join(servers_),
+                            status == NATS_SSL_ERROR && limit.Passed()),
              status == NATS_CONNECTION_AUTH_FAILED || status == NATS_NOT_PERMITTED);
     std::lock_guard lock(mutex_);
     for_callbacks_.reset();

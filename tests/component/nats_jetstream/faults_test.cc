@@ -4,6 +4,7 @@
 
 #include "fakes/threads.h"
 #include "fixture.h"
+#include "silent_server.h"
 
 namespace penstock::fakes {
 namespace {
@@ -204,6 +205,23 @@ TEST(NatsJetStreamFaults, EndsSoonInTheMiddleOfATlsHandshake) {
   // It must be gone before OpenSSL cleans up at the end of the process.
   const auto end = Clock::now() + seconds(10);
   while (Threads() > threads && Clock::now() < end) std::this_thread::yield();
+}
+
+TEST(NatsJetStreamFaults, EndsATlsHandshakeInWhichTheServerFallsSilent) {
+  const size_t threads = Threads();
+  SilentServer server;
+  {
+    Running run({{"servers", List{server.url()}}}, false);
+    ASSERT_TRUE(server.Accept(seconds(10)));
+    EXPECT_TRUE(server.Accept(seconds(10))) << "no second attempt";
+#if NATS_VERSION_NUMBER < 0x030B00
+    EXPECT_TRUE(run.host.HasText("says nothing in the TLS handshake for 5s"));
+#endif
+  }
+  // The second one's thread ends by itself, too.
+  const auto end = Clock::now() + seconds(10);
+  while (Threads() > threads && Clock::now() < end) std::this_thread::sleep_for(milliseconds(20));
+  EXPECT_LE(Threads(), threads);
 }
 
 TEST(NatsJetStreamFaults, CanBeStoppedTwiceAndBeforeStart) {
