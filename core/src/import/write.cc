@@ -118,10 +118,13 @@ bool IsAddress(std::string_view address) {
   return address.starts_with("[") || std::ranges::count(address, ':') <= 1;
 }
 
-bool HoldsPassword(std::string_view url) {
-  const size_t scheme = url.find("://"), user = scheme == url.npos ? 0 : scheme + 3;
-  const size_t at = url.find('@', user), colon = url.find(':', user);
-  return at != url.npos && colon < at;
+// Takes the login out of the server's address; nothing: there is none in it.
+std::string TakeLogin(std::string* server) {
+  const size_t begin = server->find("://") + 3, at = server->find('@', begin);
+  if (at == server->npos) return "";
+  std::string login = server->substr(begin, at - begin);
+  server->erase(begin, at + 1 - begin);
+  return login;
 }
 
 // ---- sinks
@@ -179,8 +182,7 @@ class Writer {
                           const GenericEntry& entry) {
     std::string out = Cat("[sources.", name, "]\n", Line("plugin", "\"generic\""),
                           Line("event_source", TomlString(source.name)),
-                          Line("event_name", TomlString(entry.event_name)),
-                          Line("url", TomlString(AddressOf(source, entry))));
+                          Line("event_name", TomlString(entry.event_name)), Url(source, entry));
     out += Security(source, entry);
     if (entry.json_body) out += Line("json_body", "true");
     out += Line("config", TomlString(entry.config));
@@ -190,13 +192,15 @@ class Writer {
     return out;
   }
 
-  std::string AddressOf(const EventSource& source, const GenericEntry& entry) {
-    std::string address = Address(entry.url);
-    if (!IsAddress(address))
-      findings_->Warning(PositionOf(source.file, entry.url_place),
-                         Cat("the url of ", entry.event_name, ", ", Quote(entry.url),
-                             ", has no equivalent: write host:port or unix:/path in its place"));
-    return address;
+  std::string Url(const EventSource& source, const GenericEntry& entry) {
+    const std::string address = Address(entry.url);
+    if (IsAddress(address)) return Line("url", TomlString(address));
+    findings_->Warning(PositionOf(source.file, entry.url_place),
+                       Cat("the url of ", entry.event_name, ", ", Quote(entry.url),
+                           ", has no equivalent: set host:port or unix:/path in its place"));
+    return TomlComment(
+               Cat("To be set, as host:port or unix:/path; for Argo it is\n  ", entry.url)) +
+           Line("url", "\"to-be-set:443\"");
   }
 
   // An option that is a secret, and how the unit gets it.
@@ -346,10 +350,8 @@ class Writer {
     if (kafka)
       return head + Line("topic", TomlString(options_.kafka_topic)) + "\n[sinks." + sink.name +
              ".client]\n" + Line("\"bootstrap.servers\"", TomlString(options_.kafka_address));
-    if (!options_.nats_url.empty()) {
-      WarnOfPassword(options_.nats_url, {});
-      return head + Line("servers", List(Servers(options_.nats_url, "nats://")));
-    }
+    if (!options_.nats_url.empty())
+      return head + ServersAndLogin(sink, Servers(options_.nats_url, "nats://"), {});
     return head + TomlComment("To be set: no manifest said where the bus is.") +
            Line("servers", List({kDefaultServer}));
   }
@@ -380,21 +382,33 @@ class Writer {
               access->name));
       out += TomlComment("An address inside of the cluster; from outside it takes another one.");
     }
-    WarnOfPassword(url, PositionOf(bus.file, bus.place));
     // TLS with the system's certificates shows in nothing but the scheme.
     const bool plain_tls =
         bus.tls && !bus.tls->skip_verify && !bus.tls->ca && !bus.tls->certificate;
-    out += Line("servers", List(Servers(url, plain_tls ? "tls://" : "nats://")));
+    out += ServersAndLogin(sink, Servers(url, plain_tls ? "tls://" : "nats://"),
+                           PositionOf(bus.file, bus.place));
     if (access) out += Login(bus, *access);
     return out + JetStreamTls(bus) + StreamTable(bus);
   }
 
-  void WarnOfPassword(std::string_view url, const Position& where) {
-    if (HoldsPassword(url))
-      findings_->Warning(where,
-                         "the address of the bus holds a password, which now stands in the "
-                         "configuration: take both out of it and set user, and password = "
-                         "\"credential:NAME\", in the sink");
+  // A password has no place in a configuration, and so none in an address.
+  std::string ServersAndLogin(const Sink& sink, std::vector<std::string> servers,
+                              const Position& where) {
+    std::string login;
+    for (std::string& server : servers)
+      if (std::string one = TakeLogin(&server); !one.empty()) login = one;
+    std::string out = Line("servers", List(servers));
+    if (login.empty() || (sink.bus != nullptr && sink.bus->access)) return out;
+    const size_t colon = login.find(':');
+    const bool token = colon == login.npos;
+    const std::string name = credentials_.NameOf({sink.wanted, token ? "token" : "password"}, "");
+    findings_->Warning(where, Cat("the address of the bus holds a ", token ? "token" : "password",
+                                  ", which is left out: put it into the credential ", name));
+    out +=
+        TomlComment(Cat("It stood in the address of the bus.\n  [Service]\n  LoadCredential=", name,
+                        ":/etc/penstock/", name));
+    if (!token) out += Line("user", TomlString(login.substr(0, colon)));
+    return out + Line(token ? "token" : "password", Reference(name));
   }
 
   // The secret is a small document of YAML, so that its parts have to be told apart.
