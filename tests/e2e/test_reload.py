@@ -253,6 +253,32 @@ def test_a_part_that_cannot_start_leaves_all_as_it_was(drop, nats, gateway, sett
     assert {m.data.split()[0] for m in messages} == {b"a", b"b"}
 
 
+@pytest.mark.parametrize("before", ["none", "memory"])
+def test_a_failed_reload_leaves_no_queue_in_the_store(before, drop, nats, gateway, settings):
+    """A source on disk that it added, or moved there, and that had received events."""
+    more = TICKER.format(name="more")
+    moved = more + 'queue = { storage = "memory" }\n'
+    good = (settings() + TICKER.format(name="orders") + nats.sink() +
+            (moved + nats.sink("others", ("more",)) if before == "memory" else ""))
+    running = gateway(good, plugin_dirs=(drop, PLUGINS))
+    wait_delivered(running, "orders", "bus", 50)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        late = (port_source(taken.getsockname()[1], "c").replace("orders", "late") +
+                "wait_ms = 300\n")
+        bad = (settings() + TICKER.format(name="orders") + nats.sink() +
+               more.replace("rate = 500", "rate = 0") + 'queue = { storage = "disk" }\n' +
+               late + nats.sink("others", ("more", "late")))
+        assert "source late does not start: port " in reload(running, bad, code=1)
+    assert "source more: forgotten, with " in running.text()
+    if before == "memory":
+        wait_delivered(running, "more", "others", 50)
+    running.config.write_text(good)
+    running.stop_clean()
+    running.start()  # whose store holds what its configuration has
+    running.stop_clean()
+
+
 @pytest.mark.parametrize("storage", ["memory", "disk"])
 def test_a_backlog_for_what_is_to_go_refuses(storage, nats, gateway, settings):
     ticker = TICKER.format(name="orders") + f'queue = {{ storage = "{storage}" }}\n'

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "gateway/store_tools.h"
 #include "gateway/stored.h"
 #include "platform/log.h"
 
@@ -242,7 +243,7 @@ Result<void> Reloading::SwitchSource(const SourcePart& part) {
   return Restart(source, std::move(fresh_instances_.at(part.config->name)));
 }
 
-Result<void> Reloading::AddSource(const SourcePart& part) {
+Result<void> Reloading::CreateAdded(const SourcePart& part) {
   auto source = p_.BuildSource(part);
   if (!source) return tl::unexpected(source.error());
   fresh_sources_.push_back(std::move(*source));
@@ -255,8 +256,7 @@ Result<void> Reloading::AddSource(const SourcePart& part) {
   }
   added->instance = p_.MakeInstance(*added);
   p_.Connect(added, added->instance.get());
-  if (auto created = added->instance->Create(); !created) return created;
-  return added->instance->Start();
+  return added->instance->Create();
 }
 
 Result<void> Reloading::SwitchSources() {
@@ -266,7 +266,11 @@ Result<void> Reloading::SwitchSources() {
   }
   for (const SourcePart& part : next_.sources) {
     if (!plan_.added_sources.contains(part.config->name)) continue;
-    if (auto added = AddSource(part); !added) return added;
+    if (auto created = CreateAdded(part); !created) return created;
+  }
+  // What they receive is lost if a later one fails.
+  for (auto& added : fresh_sources_) {
+    if (auto started = added->instance->Start(); !started) return started;
   }
   return {};
 }
@@ -403,15 +407,26 @@ std::string Reloading::NotReady() const {
 
 // ---- back
 
-void Reloading::RollBack() {
-  for (auto& source : fresh_sources_) {
-    if (!source->instance) continue;
-    End(source.get(), p_.clock_->Now());
-    const uint64_t received = source->queue->stats().appended;
-    if (received > 0)
-      log::Warn("source " + source->config.name,
-                std::to_string(received) + " events that it had received are dropped with it");
+void Reloading::DropAdded(std::unique_ptr<Source> source) {
+  const std::string name = source->config.name;
+  const bool disk = source->disk();
+  if (source->instance) End(source.get(), p_.clock_->Now());
+  const queue::Stats stats = source->queue->stats();
+  const uint64_t received = stats.appended - source->at_start.appended + stats.unstored;
+  if (received > 0)
+    log::Warn("source " + name,
+              std::to_string(received) + " events that it had received are dropped with it");
+  source.reset();
+  if (!disk) return;
+  // The next start would refuse a queue that its configuration does not have.
+  if (auto forgotten = ForgetQueue(p_.store_.get(), *p_.config_, name); !forgotten) {
+    log::LogError(kMe, "its queue stays in the store: " + forgotten.error().message +
+                           "; stop the gateway and give it up with: penstock queue forget " + name);
   }
+}
+
+void Reloading::RollBack() {
+  for (auto& source : fresh_sources_) DropAdded(std::move(source));
   for (Before& before : before_) {
     Source* source = before.source;
     End(source, p_.clock_->Now());

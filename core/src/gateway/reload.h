@@ -35,7 +35,8 @@ class Reloading {
   Result<void> FlushStore(TimePoint deadline) const;
   Result<void> SwitchSources();
   Result<void> SwitchSource(const SourcePart& part);
-  Result<void> AddSource(const SourcePart& part);
+  // All but its start.
+  Result<void> CreateAdded(const SourcePart& part);
   void SwitchSinks();
   void RemoveRoutes();
   void SwitchSink(Sink* old, std::unique_ptr<Sink> fresh);
@@ -43,6 +44,8 @@ class Reloading {
   void RemoveParts();
   void Conclude();
   void RollBack();
+  // Its queue on disk is forgotten with all that is in it.
+  void DropAdded(std::unique_ptr<Source> source);
 
   // Stops the source's instance and waits until it has returned; what it still emits is taken,
   // until the deadline.

@@ -858,4 +858,11 @@ std::vector<Endpoint> StoreEndpoints(StoreAccess access) {
           {"POST", "/deadletters/drop", handler(Drop)}};
 }
 
+Result<void> ForgetQueue(store::Store* store, const config::Config& config,
+                         const std::string& source) {
+  const auto done = Forgetting(&config, store, source, "").Run(false);
+  if (!done) return Fail(Code::kRetry, done.error().text);
+  return {};
+}
+
 }  // namespace penstock::gateway

@@ -44,4 +44,9 @@ struct Endpoint {
 // 404, what may not be done now 409, no store 503, a fault of the store 500.
 std::vector<Endpoint> StoreEndpoints(StoreAccess access);
 
+// What POST /queues/forget does for the whole queue of a source that has none on disk in that
+// configuration. Nobody has the queue open.
+Result<void> ForgetQueue(store::Store* store, const config::Config& config,
+                         const std::string& source);
+
 }  // namespace penstock::gateway

@@ -10,21 +10,27 @@
 #include <penstock/plugin.hpp>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 class Port : public penstock::Source {
  public:
   static constexpr penstock::Option kOptions[] = {
       penstock::Option::Int("port").Required().Range(1, 65535).Help("The port to listen at."),
+      penstock::Option::Int("wait_ms").Default("0").Range(0, 10'000).Help("Before it listens."),
       penstock::Option::String("word").Default("").Help("What each payload begins with."),
   };
 
   Port(const penstock::Host& h, const penstock::Config& config)
-      : Source(h), port_(config.Int("port")), word_(config.Str("word")) {}
+      : Source(h),
+        port_(config.Int("port")),
+        wait_(config.Int("wait_ms")),
+        word_(config.Str("word")) {}
   ~Port() override {
     if (fd_ >= 0) close(fd_);
   }
 
   void Start() override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(wait_));
     fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in at{};
     at.sin_family = AF_INET;
@@ -44,7 +50,7 @@ class Port : public penstock::Source {
   }
 
  private:
-  const int64_t port_;
+  const int64_t port_, wait_;
   const std::string word_;
   int fd_ = -1;
 };
