@@ -1,5 +1,6 @@
 """Reload: what changed is changed, what did not is not touched, and nothing is lost or doubled."""
 
+import base64
 import json
 import os
 import pathlib
@@ -251,6 +252,46 @@ def test_a_part_that_cannot_start_leaves_all_as_it_was(drop, nats, gateway, sett
     messages = nats.read()
     assert_nothing_lost(messages, ledger)
     assert {m.data.split()[0] for m in messages} == {b"a", b"b"}
+
+
+def test_a_new_stream_has_its_new_name_from_its_first_event_on(drop, nats, gateway, settings,
+                                                               tmp_path):
+    port = free_port()
+    out = tmp_path / "out"
+
+    def config(word, more="", options=""):
+        return (settings("1s") + port_source(port, word) + f'event_name = "{word}"\n' + more +
+                '[sinks.out]\nplugin = "file"\nfrom = ["*"]\nformat = "cloudevents"\n'
+                f'path = "{out}"\n' + nats.sink(options=options))
+
+    def names(word):
+        """Of the events whose payload begins with the word."""
+        events = [json.loads(line) for line in out.read_text().splitlines(keepends=True)
+                  if line.endswith("\n")]
+        start = base64.b64encode(f"{word} 1".encode()).decode()[:3]
+        return [event["subject"] for event in events if event["data_base64"].startswith(start)]
+    running = gateway(config("a"), plugin_dirs=(drop, PLUGINS))
+    wait_delivered(running, "orders", "out", 50)
+    # The other sink, which is made anew, waits for receipts until the deadline.
+    os.kill(nats.pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: status(running)["routes"][1]["ledger"]["pending"] > 100, "a backlog")
+        reload(running, config("b", options='headers = { x = "y" }'))
+    finally:
+        os.kill(nats.pid, signal.SIGCONT)
+    # One that fails when the new stream has begun: each has its own.
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        late = (port_source(taken.getsockname()[1], "late").replace("orders", "late") +
+                "wait_ms = 300\n")
+        reload(running, config("c", more=late, options='headers = { x = "y" }'), code=1)
+    again = len(names("b"))
+    wait_until(lambda: len(names("b")) > again + 50, "events of the stream that began again")
+    running.stop_clean()
+    wrong = sum(name != "b" for name in names("b"))
+    assert wrong == 0, f"{wrong} of {len(names('b'))} events"
+    # What was not read yet when it ended has the name that holds again.
+    assert names("c")[:20] == ["c"] * 20
 
 
 @pytest.mark.parametrize("before", ["none", "memory"])

@@ -227,19 +227,30 @@ Result<void> Reloading::Restart(Source* source, std::unique_ptr<SourceInstance> 
   return source->instance->Start();
 }
 
+void Reloading::TellSinks(Source* source, event::SourceInfo info) const {
+  source->infos.push_back(std::move(info));
+  for (const auto& sink : p_.sinks_) {
+    const auto filter = Pipeline::BuildFilter(source->config.filter);
+    if (!filter) std::abort();  // it was compiled before
+    sink->instance->Change(
+        [&](delivery::Dispatcher& d) { d.SetSource(&source->infos.back(), *filter); });
+  }
+}
+
 Result<void> Reloading::SwitchSource(const SourcePart& part) {
   Source* source = p_.FindSource(part.config->name);
   End(source, p_.clock_->Now() + drain_timeout_);
   event::SourceInfo info = InfoOf(*part.config);
-  const bool info_changed = !SameInfo(info, source->infos.back());
-  before_.push_back({source, *source, info_changed});
+  const bool told =
+      !SameInfo(info, source->infos.back()) || source->config.filter != part.config->filter;
+  before_.push_back({source, *source, told});
   {
     std::lock_guard lock(p_.parts_mutex_);
     source->config = *part.config;
   }
   source->plugin = part.plugin;
   source->options = part.options;
-  if (info_changed) source->infos.push_back(std::move(info));
+  if (told) TellSinks(source, std::move(info));
   return Restart(source, std::move(fresh_instances_.at(part.config->name)));
 }
 
@@ -353,16 +364,6 @@ void Reloading::SwitchSinks() {
 
 void Reloading::Conclude() {
   AddRoutes();
-  for (const Before& before : before_) {
-    const Pipeline::Source& source = *before.source;
-    if (!before.info_changed && before.was.config.filter == source.config.filter) continue;
-    const event::SourceInfo* info = &source.infos.back();
-    for (const auto& sink : p_.sinks_) {
-      const auto filter = Pipeline::BuildFilter(source.config.filter);
-      if (!filter) std::abort();  // it was compiled before
-      sink->instance->Change([&](delivery::Dispatcher& d) { d.SetSource(info, *filter); });
-    }
-  }
   std::lock_guard lock(p_.parts_mutex_);
   for (const auto& sink : p_.sinks_)
     sink->config.from = FindPart(next_.sinks, sink->config.name)->config->from;
@@ -430,11 +431,11 @@ void Reloading::RollBack() {
   for (Before& before : before_) {
     Source* source = before.source;
     End(source, p_.clock_->Now());
-    if (before.info_changed) source->infos.pop_back();
     {
       std::lock_guard lock(p_.parts_mutex_);
       source->config = before.was.config;
     }
+    if (before.told) TellSinks(source, InfoOf(source->config));
     source->plugin = before.was.plugin;
     source->options = before.was.options;
     ended_.push_back(source);

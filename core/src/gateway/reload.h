@@ -25,6 +25,13 @@ class Reloading {
   using Source = Pipeline::Source;
   using Sink = Pipeline::Sink;
 
+  // A changed source, as it was.
+  struct Before {
+    Source* source;
+    Pipeline::Running<config::SourceConfig> was;
+    bool told;  // its sinks, as its info or its filter has changed
+  };
+
   Result<void> Judge() const;
   Result<void> Create();
   Result<void> EndRoutes();
@@ -50,6 +57,9 @@ class Reloading {
   // Stops the source's instance and waits until it has returned; what it still emits is taken,
   // until the deadline.
   void End(Source* source, TimePoint deadline) const;
+  // What the sinks that run read of the source from now on has that info, and passes the filter of
+  // the source's table.
+  void TellSinks(Source* source, event::SourceInfo info) const;
   // An instance as the source's table says takes the place of the one that has ended.
   Result<void> Restart(Source* source, std::unique_ptr<SourceInstance> instance);
   void ForEachRemovedRoute(const std::function<void(const RouteName&, Sink*, Source*)>& f) const;
@@ -66,12 +76,6 @@ class Reloading {
   std::vector<std::unique_ptr<Source>> fresh_sources_;
   std::vector<Source*> ended_;  // removed ones whose instance has ended
   bool fenced_ = false;
-  // Of changed sources: as they were.
-  struct Before {
-    Source* source;
-    Pipeline::Running<config::SourceConfig> was;
-    bool info_changed;
-  };
   std::vector<Before> before_;
 };
 
