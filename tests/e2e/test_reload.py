@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 from harness.event_server import assert_consecutive, assert_numbered
@@ -408,6 +409,36 @@ def test_a_bus_that_cannot_be_reached_fails_no_reload_and_is_named(nats, gateway
     said = reload(running, settings() + ticker + nats.sink() + away).splitlines()
     assert len(said) == 1, said
     running.stop()
+
+
+@pytest.mark.parametrize("waits_for", ["source", "sink"])
+def test_a_stop_ends_the_waiting_of_a_reload(waits_for, nats, gateway, settings):
+    here = settings("40s").replace('"5s"', '"2s"')
+    full = (TICKER.format(name="orders").replace("rate = 500", "rate = 0") +
+            'queue = { storage = "disk", max_events = 1000 }\n')
+    running = gateway(here + full + nats.sink())
+    wait_delivered(running, "orders", "bus", 50)
+    os.kill(nats.pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: status(running)["sources"][0]["queue"]["events"] >= 1000, "a full queue")
+        running.config.write_text(
+            here +
+            (full.replace("64", "65") + nats.sink() if waits_for == "source" else
+             full + nats.sink(options='headers = { x = "y" }')))
+        os.kill(running.pid, signal.SIGHUP)
+        wait_until(lambda: status(running)["gateway"]["state"] == "reloading", "the reload")
+        begin = time.monotonic()
+        code = running.stop()
+        took = time.monotonic() - begin
+    finally:
+        os.kill(nats.pid, signal.SIGCONT)
+    assert took < 6, f"{took} s"
+    assert code == 0
+    if waits_for == "source":
+        assert ("not reloaded, all goes on as before: a signal asks the gateway to stop" in
+                running.text())
+    else:  # where nothing is taken back any more
+        assert "reloaded: sink bus made anew" in running.text()
 
 
 def test_sighup_is_a_reload(nats, gateway, settings):

@@ -92,6 +92,13 @@ bool Signals::StopAsked() {
   return number == SIGTERM || number == SIGINT;
 }
 
+bool Signals::StopPending() const {
+  sigset_t pending;
+  sigemptyset(&pending);
+  sigpending(&pending);
+  return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
+}
+
 void Signals::Wake() {
   const uint64_t one = 1;
   if (write(wake_fd_, &one, sizeof one) < 0) std::abort();  // it never blocks

@@ -28,6 +28,8 @@ class Signals {
   int Wait(int timeout_ms);
   // Whether one has come that asks for the end. Does not wait.
   bool StopAsked();
+  // The same, and leaves it for Wait or StopAsked.
+  bool StopPending() const;
   // Wait returns, now or the next time. Any thread.
   void Wake();
 

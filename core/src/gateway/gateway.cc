@@ -182,6 +182,7 @@ int Run(const CommandOptions& options) {
   Heartbeats heartbeats(&clock, WatchdogPeriod().value_or(Heartbeats::kDefaultPeriod));
   Pipeline pipeline(prepared.get(), &clock, &changed);
   pipeline.SetOnStoreFailed([&signals] { signals.Wake(); });
+  pipeline.SetStopWanted([&signals] { return signals.StopPending(); });
   pipeline.SetHeartbeats(&heartbeats);
   StatusReader status(&pipeline, &config, &clock);
   Service service(&heartbeats, &status, &clock);

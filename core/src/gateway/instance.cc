@@ -383,16 +383,17 @@ void SinkInstance::Change(const std::function<void(delivery::Dispatcher&)>& f) {
   }
 }
 
-std::vector<std::unique_ptr<delivery::Cursor>> SinkInstance::Retire(TimePoint deadline) {
+std::vector<std::unique_ptr<delivery::Cursor>> SinkInstance::Retire(
+    const std::function<bool()>& may_wait) {
   dispatcher_.StopSubmitting();
   const auto settled = [this] {
     uint64_t in_flight = 0;
     Change([&](delivery::Dispatcher& dispatcher) { in_flight = dispatcher.in_flight(); });
     return in_flight == 0;
   };
-  while (!settled() && Status().state == PENSTOCK_STATE_READY && clock_->Now() < deadline) {
+  while (may_wait() && Status().state == PENSTOCK_STATE_READY && !settled()) {
     const Signal::Ticket ticket = changed_->Take();
-    changed_->WaitPast(ticket, std::min(deadline, clock_->Now() + kRetirePoll));
+    changed_->WaitPast(ticket, clock_->Now() + kRetirePoll);
   }
   Stop();
   // What it was given is in use until it is gone.

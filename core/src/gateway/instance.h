@@ -154,9 +154,9 @@ class SinkInstance final : public Instance, private delivery::SinkPort {
   // Notified when drained() becomes true. Set before Start.
   void SetOnDrained(std::function<void()> f) { on_drained_ = std::move(f); }
   // It gets nothing more: whoever comes after it gets the rest. Waits for the receipts of what it
-  // has, as long as it is connected and until the deadline; then ends it, as Stop and destroying it
+  // has, as long as it is connected and may_wait says so; then ends it, as Stop and destroying it
   // do, and gives its cursors away.
-  std::vector<std::unique_ptr<delivery::Cursor>> Retire(TimePoint deadline);
+  std::vector<std::unique_ptr<delivery::Cursor>> Retire(const std::function<bool()>& may_wait);
   // The delivery thread ends soon, drained or not: once it has the sink's last receipts, or in
   // about two seconds. Waits for no more than a call into the plugin that is under way.
   void AskToStop();

@@ -29,6 +29,8 @@ class Pipeline {
   Pipeline(const Prepared* prepared, const Clock* clock, Signal* changed);
   // Called once, from the store's thread, when the store has failed. Set before Start.
   void SetOnStoreFailed(std::function<void()> f) { on_store_failed_ = std::move(f); }
+  // Asked by Reload, which then waits for nothing any more. Set before Start.
+  void SetStopWanted(std::function<bool()> f) { stop_wanted_ = std::move(f); }
   // Who watches the loops of what Start makes; outlives the pipeline. Set before Start.
   void SetHeartbeats(Heartbeats* heartbeats) { heartbeats_ = heartbeats; }
   ~Pipeline();
@@ -138,6 +140,7 @@ class Pipeline {
   const Clock* const clock_;
   Signal* const changed_;
   std::function<void()> on_store_failed_;
+  std::function<bool()> stop_wanted_ = [] { return false; };
   Heartbeats* heartbeats_ = nullptr;
   // From here on the order matters: what is below uses what is above, and goes first.
   MetricTable metrics_;

@@ -10,12 +10,18 @@ namespace penstock::gateway {
 namespace {
 
 constexpr char kMe[] = "reload";
-// Between two looks at routes that are to end.
+// Between two looks at what is waited for, and whether a stop is wanted.
 constexpr Nanoseconds kPoll = std::chrono::milliseconds(10);
 // How long new sinks may take to connect before the answer says that they are not ready.
 constexpr Nanoseconds kConnectGrace = std::chrono::seconds(1);
 // How often the control thread shows that it lives.
 constexpr Nanoseconds kPassInterval = std::chrono::seconds(1);
+// How long each part is waited for at the least, though others have used up drain_timeout.
+constexpr Nanoseconds kGrace = std::chrono::seconds(1);
+// What the last commit may take.
+constexpr Nanoseconds kLastCommit = std::chrono::seconds(5);
+
+Error Stopping() { return {Code::kRetry, "a signal asks the gateway to stop"}; }
 
 template <typename TableConfig>
 const Part<TableConfig>* FindPart(const std::vector<Part<TableConfig>>& parts,
@@ -46,7 +52,9 @@ void SortLike(const std::vector<TableConfig>& tables, std::vector<std::unique_pt
 Result<std::string> Pipeline::Reload(const Prepared& next) { return Reloading(this, next).Run(); }
 
 Reloading::Reloading(Pipeline* pipeline, const Prepared& next)
-    : p_(*pipeline), next_(next), drain_timeout_(next.config.gateway.drain_timeout) {
+    : p_(*pipeline),
+      next_(next),
+      deadline_(pipeline->clock_->Now() + next.config.gateway.drain_timeout) {
   std::set<std::string> ended;
   for (const auto& source : p_.sources_) {
     // Drained, or failed for good: a reload is another chance.
@@ -99,6 +107,7 @@ Result<void> Reloading::Judge() const {
 }
 
 Result<void> Reloading::Create() {
+  if (StopWanted()) return tl::unexpected(Stopping());
   for (const std::string& name : plan_.changed_sources) {
     const SourcePart& part = *FindPart(next_.sources, name);
     auto instance = p_.MakeInstance({*part.config, part.plugin, part.options});
@@ -143,25 +152,24 @@ Result<void> Reloading::RefuseBacklog() const {
 Result<void> Reloading::EndRoutes() {
   if (plan_.removed_routes.empty() && plan_.removed_sources.empty()) return {};
   if (auto flows = RefuseBacklog(); !flows) return flows;
-  const TimePoint deadline = p_.clock_->Now() + drain_timeout_;
   for (const std::string& name : plan_.removed_sources) {
     Source* source = p_.FindSource(name);
     ended_.push_back(source);
-    End(source, deadline);
+    if (auto ended = EndForNext(source); !ended) return ended;
   }
-  if (auto flushed = FlushStore(deadline); !flushed) return flushed;
+  if (auto flushed = FlushStore(MayWait()); !flushed) return flushed;
   fenced_ = true;
   ForEachRemovedRoute([](const RouteName& route, Sink* sink, Source* source) {
     const uint64_t end = source->queue->end();
     sink->instance->Change(
         [&](delivery::Dispatcher& dispatcher) { dispatcher.EndRoute(route.first, end); });
   });
-  if (auto ended = WaitForRoutes(deadline); !ended) return ended;
-  return FlushStore(deadline);
+  if (auto ended = WaitForRoutes(); !ended) return ended;
+  return FlushStore(MayWait());
 }
 
-Result<void> Reloading::WaitForRoutes(TimePoint deadline) {
-  for (;;) {
+Result<void> Reloading::WaitForRoutes() {
+  for (const auto may_wait = MayWait();;) {
     Result<void> ended;
     ForEachRemovedRoute([&](const RouteName& route, Sink* sink, Source* source) {
       bool over = true;
@@ -171,26 +179,32 @@ Result<void> Reloading::WaitForRoutes(TimePoint deadline) {
       uint64_t left = 0;
       for (const delivery::Ledger& ledger : sink->instance->Ledgers())
         if (ledger.source == route.first) left = ledger.pending;
-      ended = tl::unexpected(LeftBehind(route, left, source->config.queue.storage, drain_timeout_));
+      ended = tl::unexpected(LeftBehind(route, left, source->config.queue.storage,
+                                        next_.config.gateway.drain_timeout));
     });
-    const TimePoint now = p_.clock_->Now();
-    if (ended || now >= deadline) return ended;
-    const Signal::Ticket ticket = p_.changed_->Take();
-    WaitUntil(ticket, std::min(deadline, now + kPoll));
+    if (ended) return ended;
+    if (StopWanted()) return tl::unexpected(Stopping());
+    if (!may_wait()) return ended;
+    Wait(p_.changed_->Take());
   }
 }
 
-void Reloading::WaitUntil(Signal::Ticket ticket, TimePoint deadline) const {
-  p_.changed_->WaitPast(ticket, std::min(deadline, p_.clock_->Now() + kPassInterval));
+std::function<bool()> Reloading::MayWait() const {
+  const TimePoint until = std::max(deadline_, p_.clock_->Now() + kGrace);
+  return [this, until] { return p_.clock_->Now() < until && !StopWanted(); };
+}
+
+void Reloading::Wait(Signal::Ticket ticket) const {
+  p_.changed_->WaitPast(ticket, p_.clock_->Now() + kPoll);
   if (p_.heartbeats_ != nullptr) p_.heartbeats_->PassControl();
 }
 
-Result<void> Reloading::FlushStore(TimePoint deadline) const {
+Result<void> Reloading::FlushStore(const std::function<bool()>& may_wait) const {
   if (!p_.store_) return {};
   for (;;) {
-    const TimePoint now = p_.clock_->Now();
-    if (p_.store_->Flush(std::min(deadline, now + kPassInterval))) return {};
-    if (now >= deadline || p_.store_->state().kind == store::StoreState::Kind::kFailed)
+    if (p_.store_->Flush(p_.clock_->Now() + kPassInterval)) return {};
+    if (StopWanted()) return tl::unexpected(Stopping());
+    if (!may_wait() || p_.store_->state().kind == store::StoreState::Kind::kFailed)
       return Fail(Code::kRetry, "the store takes nothing now; penstock status says why");
     if (p_.heartbeats_ != nullptr) p_.heartbeats_->PassControl();
   }
@@ -198,21 +212,31 @@ Result<void> Reloading::FlushStore(TimePoint deadline) const {
 
 // ---- 3
 
-void Reloading::End(Source* source, TimePoint deadline) const {
+bool Reloading::End(Source* source, const std::function<bool()>& may_wait) const {
   SourceInstance& instance = *source->instance;
   instance.Stop();
   while (instance.running()) {
     const Signal::Ticket ticket = p_.changed_->Take();
     if (instance.finished()) break;
-    if (p_.clock_->Now() >= deadline) {
-      log::Warn("source " + source->config.name,
-                "its queue stays full: what it has read and could not put there is not taken");
-      instance.Abandon();
-      break;
-    }
-    WaitUntil(ticket, deadline);
+    if (!may_wait()) return false;
+    Wait(ticket);
   }
   instance.Join();
+  return true;
+}
+
+void Reloading::Abandon(Source* source) const {
+  log::Warn("source " + source->config.name,
+            "its queue stays full: what it has read and could not put there is not taken");
+  source->instance->Abandon();
+  source->instance->Join();
+}
+
+Result<void> Reloading::EndForNext(Source* source) const {
+  if (End(source, MayWait())) return {};
+  if (StopWanted()) return tl::unexpected(Stopping());
+  Abandon(source);
+  return {};
 }
 
 Result<void> Reloading::Restart(Source* source, std::unique_ptr<SourceInstance> instance) {
@@ -239,7 +263,7 @@ void Reloading::TellSinks(Source* source, event::SourceInfo info) const {
 
 Result<void> Reloading::SwitchSource(const SourcePart& part) {
   Source* source = p_.FindSource(part.config->name);
-  End(source, p_.clock_->Now() + drain_timeout_);
+  if (auto ended = EndForNext(source); !ended) return ended;
   event::SourceInfo info = InfoOf(*part.config);
   const bool told =
       !SameInfo(info, source->infos.back()) || source->config.filter != part.config->filter;
@@ -299,7 +323,7 @@ void Reloading::RemoveRoutes() {
 }
 
 void Reloading::SwitchSink(Sink* old, std::unique_ptr<Sink> fresh) {
-  auto cursors = old->instance->Retire(p_.clock_->Now() + drain_timeout_);
+  auto cursors = old->instance->Retire(MayWait());
   for (auto& cursor : cursors) {
     Source* source = p_.FindSource(cursor->source());
     auto spec = p_.BuildCursor(*fresh, *source);
@@ -341,15 +365,25 @@ void Reloading::RemoveParts() {
       p_.sinks_.erase(at);
     }
   }
+  for (auto& sink : sinks) sink->instance->AskToStop();
   for (auto& sink : sinks) sink->instance->Stop();
   for (auto& source : sources) source->queue->Close();
   // The places of the readers that are gone leave the store with one more commit.
-  if (p_.store_ && !sources.empty()) p_.store_->Flush(p_.clock_->Now() + std::chrono::seconds(5));
+  const TimePoint until = p_.clock_->Now() + kLastCommit;
+  if (!sources.empty()) (void)FlushStore([&] { return p_.clock_->Now() < until; });
+}
+
+void Reloading::HurrySinks() {
+  for (auto& [name, fresh] : fresh_sinks_) {
+    Sink* old = fresh ? p_.FindSink(name) : nullptr;
+    if (old != nullptr) old->instance->AskToStop();
+  }
 }
 
 void Reloading::SwitchSinks() {
   RemoveRoutes();
   for (auto& [name, fresh] : fresh_sinks_) {
+    if (StopWanted()) HurrySinks();
     if (Sink* old = p_.FindSink(name)) SwitchSink(old, std::move(fresh));
   }
   RemoveParts();
@@ -400,9 +434,8 @@ std::string Reloading::NotReady() const {
       out += "\nsink " + name + " is not ready yet, it is " + state.name +
              (state.reason.empty() ? "" : ": " + state.reason) + "; see penstock status";
     }
-    const TimePoint now = p_.clock_->Now();
-    if (out.empty() || now >= deadline) return out;
-    WaitUntil(ticket, std::min(deadline, now + kPoll));
+    if (out.empty() || StopWanted() || p_.clock_->Now() >= deadline) return out;
+    Wait(ticket);
   }
 }
 
@@ -411,7 +444,7 @@ std::string Reloading::NotReady() const {
 void Reloading::DropAdded(std::unique_ptr<Source> source) {
   const std::string name = source->config.name;
   const bool disk = source->disk();
-  if (source->instance) End(source.get(), p_.clock_->Now());
+  if (source->instance && !End(source.get(), [] { return false; })) Abandon(source.get());
   const queue::Stats stats = source->queue->stats();
   const uint64_t received = stats.appended - source->at_start.appended + stats.unstored;
   if (received > 0)
@@ -430,7 +463,7 @@ void Reloading::RollBack() {
   for (auto& source : fresh_sources_) DropAdded(std::move(source));
   for (Before& before : before_) {
     Source* source = before.source;
-    End(source, p_.clock_->Now());
+    if (!End(source, [] { return false; })) Abandon(source);
     {
       std::lock_guard lock(p_.parts_mutex_);
       source->config = before.was.config;
@@ -447,6 +480,7 @@ void Reloading::RollBack() {
       });
     });
   }
+  if (StopWanted()) return;
   for (Source* source : ended_) {
     auto instance = p_.MakeInstance(*source);
     Result<void> back = instance->Create();

@@ -15,7 +15,8 @@ namespace penstock::gateway {
 // 2. EndRoutes: what is to go is delivered; its sources are stopped for that.
 // 3. SwitchSources: old streams end, and new ones begin, into the same queues.
 // 4. SwitchSinks: new sinks go on where the old ones stand. Nothing can fail any more.
-// After an error in 1 to 3 all is as it was, but that the sources touched were started again.
+// After an error in 1 to 3 all is as it was, but that the sources touched were started again. Once
+// a stop is wanted nothing is waited for: that is an error in 1 to 3, and 4 takes what is there.
 class Reloading {
  public:
   Reloading(Pipeline* pipeline, const Prepared& next);
@@ -36,16 +37,22 @@ class Reloading {
   Result<void> Create();
   Result<void> EndRoutes();
   Result<void> RefuseBacklog() const;
-  Result<void> WaitForRoutes(TimePoint deadline);
-  // Until something changes, or at most a second.
-  void WaitUntil(Signal::Ticket ticket, TimePoint deadline) const;
-  Result<void> FlushStore(TimePoint deadline) const;
+  Result<void> WaitForRoutes();
+  bool StopWanted() const { return p_.stop_wanted_(); }
+  // For one part of the reload, beginning now: until a stop is wanted, or what drain_timeout leaves
+  // is over, and at the least a moment.
+  std::function<bool()> MayWait() const;
+  // Until something changes, or a moment.
+  void Wait(Signal::Ticket ticket) const;
+  Result<void> FlushStore(const std::function<bool()>& may_wait) const;
   Result<void> SwitchSources();
   Result<void> SwitchSource(const SourcePart& part);
   // All but its start.
   Result<void> CreateAdded(const SourcePart& part);
   void SwitchSinks();
   void RemoveRoutes();
+  // The old sinks that are left take the time of their end together.
+  void HurrySinks();
   void SwitchSink(Sink* old, std::unique_ptr<Sink> fresh);
   void AddRoutes();
   void RemoveParts();
@@ -54,9 +61,13 @@ class Reloading {
   // Its queue on disk is forgotten with all that is in it.
   void DropAdded(std::unique_ptr<Source> source);
 
-  // Stops the source's instance and waits until it has returned; what it still emits is taken,
-  // until the deadline.
-  void End(Source* source, TimePoint deadline) const;
+  // Stops the source's instance and waits until it has returned; what it still emits is taken.
+  // False: it has not.
+  bool End(Source* source, const std::function<bool()>& may_wait) const;
+  // The same, though what it has read be lost.
+  void Abandon(Source* source) const;
+  // An error once a stop is wanted.
+  Result<void> EndForNext(Source* source) const;
   // What the sinks that run read of the source from now on has that info, and passes the filter of
   // the source's table.
   void TellSinks(Source* source, event::SourceInfo info) const;
@@ -70,7 +81,7 @@ class Reloading {
   Pipeline& p_;
   const Prepared& next_;
   Plan plan_;
-  const Nanoseconds drain_timeout_;
+  const TimePoint deadline_;  // what the parts have together
   std::map<std::string, std::unique_ptr<SourceInstance>> fresh_instances_;  // of changed sources
   std::map<std::string, std::unique_ptr<Sink>> fresh_sinks_;
   std::vector<std::unique_ptr<Source>> fresh_sources_;
