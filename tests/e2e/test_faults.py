@@ -1,5 +1,6 @@
 """Each process killed, frozen, absent or restarted while events flow, and the planned stop."""
 
+import json
 import random
 import time
 
@@ -7,6 +8,7 @@ import pytest
 
 from harness.event_server import (EventServer, assert_consecutive, assert_numbered,
                                   numbers_by_stream)
+from harness.gateway import run_penstock
 from harness.process import wait_until
 
 
@@ -247,6 +249,32 @@ def test_second_signal_does_not_wait(event_server, nats, gateway):
     assert running.stop(30) == 1
     assert time.monotonic() - begin < 10
     assert running.ledger("orders", "bus").pending > 0
+
+
+@pytest.mark.parametrize("storage, signals", [("disk", 1), ("memory", 2)])
+def test_a_full_queue_and_a_dead_bus_do_not_hold_up_a_stop(storage, signals, nats, gateway,
+                                                            tmp_path):
+    """The source has events in its hands that will find no room."""
+    running = gateway(f'[gateway]\nadmin_socket = "{tmp_path}/admin.sock"\n'
+                      'shutdown_timeout = "1m"\n[sources.orders]\nplugin = "generator"\n'
+                      f'queue = {{ storage = "{storage}", max_events = 1000 }}\n' + nats.sink() +
+                      '[sinks.other]\nplugin = "null"\nfrom = ["orders"]\n')
+    nats.wait_count(100)
+    kill_bus(nats, running)
+
+    def full():
+        done = run_penstock("status", "--json", "--config", running.config)
+        return json.loads(done.stdout)["sources"][0]["queue"]["events"] >= 1000
+    wait_until(full, "a full queue")
+    begin = time.monotonic()
+    running.process.terminate()
+    running.wait_for("stopping")
+    if signals == 2:
+        running.process.terminate()
+    assert running.wait_for_end() == (0 if storage == "disk" else 1)
+    took = time.monotonic() - begin
+    assert took < 8, f"the stop took {took:.1f} s"
+    assert "events that it had read did not get into its queue and are not taken" in running.text()
 
 
 @pytest.mark.full

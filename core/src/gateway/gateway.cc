@@ -143,18 +143,20 @@ int ShutDown(Pipeline& pipeline, Signals& signals, Signal& changed, Nanoseconds 
   const SystemClock clock;
   const TimePoint deadline = clock.Now() + timeout;
   service.Stopping(deadline);
-  pipeline.StopSources(pipeline.store_failure().empty() ? deadline : clock.Now());
+  bool second = false;
+  const auto hurried = [&] {
+    service.Tick();
+    second = second || signals.StopAsked();
+    return second || !pipeline.store_failure().empty();
+  };
+  pipeline.StopSources(deadline, hurried);
   pipeline.DrainSinks();
-  bool hurried = false;
-  while (!pipeline.drained() && pipeline.worth_draining() && clock.Now() < deadline && !hurried &&
-         pipeline.store_failure().empty()) {
+  while (!pipeline.drained() && pipeline.worth_draining() && clock.Now() < deadline && !hurried()) {
     const Signal::Ticket ticket = changed.Take();
     if (pipeline.drained()) break;
     changed.WaitPast(ticket, std::min(deadline, clock.Now() + std::chrono::milliseconds(50)));
-    hurried = signals.StopAsked();
-    service.Tick();
   }
-  if (hurried) log::Warn(kMe, "a second signal: not waiting for the rest");
+  if (second) log::Warn(kMe, "a second signal: not waiting for the rest");
   pipeline.StopSinks();
   return Conclude(pipeline);
 }

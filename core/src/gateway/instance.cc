@@ -262,7 +262,12 @@ void SourceInstance::Stop() {
 }
 
 void SourceInstance::Join() {
-  if (thread_.joinable()) thread_.join();
+  if (!thread_.joinable()) return;
+  thread_.join();
+  if (not_taken_ > 0)
+    log::Warn(component(),
+              std::to_string(not_taken_) +
+                  " events that it had read did not get into its queue and are not taken");
 }
 
 void SourceInstance::OnAck(const uint64_t* ack_tokens, size_t n) {
@@ -278,7 +283,13 @@ penstock_status SourceInstance::Emit(const penstock_host* host, const penstock_e
     *accepted = 0;
     return PENSTOCK_E_FAILED;
   }
-  if (timeout_ns >= 0) return self->queue_->Append(*batch, accepted, Nanoseconds(timeout_ns));
+  const auto append = [self](const penstock_event_batch& events, size_t* n, Nanoseconds timeout) {
+    const penstock_status status = self->queue_->Append(events, n, timeout);
+    self->waits_for_room_ = status == PENSTOCK_AGAIN;
+    if (status == PENSTOCK_STOPPED) self->not_taken_ += events.count - *n;
+    return status;
+  };
+  if (timeout_ns >= 0) return append(*batch, accepted, Nanoseconds(timeout_ns));
   // For ever, but not for one that is to be replaced while its queue stays full.
   penstock_event_batch rest = {};  // what the plugin filled may end where 1.0 did
   rest.struct_size = sizeof rest;
@@ -287,12 +298,15 @@ penstock_status SourceInstance::Emit(const penstock_host* host, const penstock_e
   rest.count = batch->count;
   for (*accepted = 0;;) {
     size_t n = 0;
-    const penstock_status status = self->queue_->Append(rest, &n, kAbandonInterval);
+    const penstock_status status = append(rest, &n, kAbandonInterval);
     *accepted += n;
     if (status != PENSTOCK_AGAIN) return status;
-    if (self->abandoned_) return PENSTOCK_STOPPED;
     rest.events = penstock_event_at(&rest, n);
     rest.count -= n;
+    if (self->abandoned_) {
+      self->not_taken_ += rest.count;
+      return PENSTOCK_STOPPED;
+    }
   }
 }
 

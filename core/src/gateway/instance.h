@@ -111,6 +111,9 @@ class SourceInstance final : public Instance {
   bool failed() const { return failed_; }
   bool stopping() const { return stopping_; }
   bool running() const { return thread_.joinable() && !finished_; }
+  // It has events in its hands that its queue has had no room for lately.
+  bool waits_for_room() const { return waits_for_room_ && !finished_; }
+  // Waits until run() has returned, and logs what was not taken.
   void Join();
 
  private:
@@ -124,6 +127,8 @@ class SourceInstance final : public Instance {
   const std::function<void()> on_finished_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> abandoned_{false};
+  std::atomic<bool> waits_for_room_{false};
+  std::atomic<uint64_t> not_taken_{0};  // events in its hands when its queue was closed
   std::atomic<bool> finished_{false};
   std::atomic<bool> failed_{false};
   std::thread thread_;

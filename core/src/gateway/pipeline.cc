@@ -19,6 +19,10 @@ uint64_t Random64() {
   return out;
 }
 
+// How long sources that wait for room, and no sink makes any, are waited for at a stop: a sink that
+// lost its connection a moment ago may be back.
+constexpr Nanoseconds kRoomGrace = std::chrono::seconds(2);
+constexpr Nanoseconds kStopPoll = std::chrono::milliseconds(50);
 // What the last commits may take at a stop.
 constexpr Nanoseconds kLastCommit = std::chrono::seconds(5);
 // Address space of the store that a reload may give to new or larger queues.
@@ -82,7 +86,7 @@ Pipeline::Pipeline(const Prepared* prepared, const Clock* clock, Signal* changed
       config_(std::make_shared<const config::Config>(prepared->config)) {}
 
 Pipeline::~Pipeline() {
-  StopSources(clock_->Now());
+  StopSources(clock_->Now(), [] { return true; });
   // The sinks go before the sources: what they settle is told to the sources.
   sinks_.clear();
   sources_.clear();
@@ -348,19 +352,41 @@ void Pipeline::Drain() {
   for (auto& source : sources_) source->instance->Stop();
 }
 
-void Pipeline::StopSources(TimePoint deadline) {
+bool Pipeline::MayFinish(const Source& source) const {
+  if (!source.instance->waits_for_room() || !source.disk()) return true;
+  return std::any_of(sinks_.begin(), sinks_.end(), [&source](const auto& sink) {
+    if (sink->instance->Status().state != PENSTOCK_STATE_READY) return false;
+    const std::vector<delivery::Ledger> routes = sink->instance->Ledgers();
+    return std::any_of(routes.begin(), routes.end(), [&source](const auto& ledger) {
+      return ledger.source == source.config.name && ledger.pending > 0;
+    });
+  });
+}
+
+void Pipeline::StopSources(TimePoint deadline, const std::function<bool()>& hurried) {
   for (auto& source : sources_) source->instance->Stop();
   // Room keeps coming as long as the sinks take events, so a source that waits in emit gets its
   // events in; past the deadline the queues close and it must give up.
+  bool in_haste = false;
+  TimePoint hope = clock_->Now();  // when there last was any
   for (;;) {
     const Signal::Ticket ticket = changed_->Take();
-    if (sources_finished() || clock_->Now() >= deadline) break;
-    changed_->WaitPast(ticket, deadline);
+    const TimePoint now = clock_->Now();
+    in_haste = hurried();
+    if (sources_finished() || now >= deadline || in_haste) break;
+    if (std::any_of(sources_.begin(), sources_.end(), [this](const auto& source) {
+          return !source->instance->finished() && MayFinish(*source);
+        })) {
+      hope = now;
+    }
+    if (now - hope >= kRoomGrace) break;
+    changed_->WaitPast(ticket, std::min(deadline, now + kStopPoll));
   }
   for (auto& source : sources_) source->queue->Close();
   for (auto& source : sources_) source->instance->Join();
   // The sinks see only what is stored. A disk that takes nothing must not hold up the exit.
-  if (store_) store_->Flush(std::max(deadline, clock_->Now() + kLastCommit));
+  const TimePoint last = clock_->Now() + kLastCommit;
+  if (store_) store_->Flush(in_haste ? last : std::max(deadline, last));
 }
 
 void Pipeline::DrainSinks() {

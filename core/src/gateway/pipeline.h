@@ -60,9 +60,10 @@ class Pipeline {
   // Every source is asked to stop, and what it still emits is taken; the next Reload starts them
   // again. Does not wait.
   void Drain();
-  // No source emits any more after this: each is asked to stop and waited for until the deadline;
-  // what it still emits is taken.
-  void StopSources(TimePoint deadline);
+  // No source emits any more after this: each is asked to stop and waited for until the deadline,
+  // or until hurried says so; what it still emits is taken. Those that wait for room in a queue on
+  // disk are given up earlier when no sink makes any.
+  void StopSources(TimePoint deadline, const std::function<bool()>& hurried);
   // Begins to drain the sinks.
   void DrainSinks();
   bool drained() const;
@@ -133,6 +134,8 @@ class Pipeline {
   static void ToReplays(std::shared_ptr<queue::ReplayQueue> replays, delivery::CursorSpec* cursor);
   Source* FindSource(const std::string& name) const;  // null: there is none
   Sink* FindSink(const std::string& name) const;
+  // Whether a source that has not finished may still get in what it has in its hands.
+  bool MayFinish(const Source& source) const;
   // Each part's own minimum of the memory.
   uint64_t Reserve() const;
 

@@ -226,8 +226,6 @@ bool Reloading::End(Source* source, const std::function<bool()>& may_wait) const
 }
 
 void Reloading::Abandon(Source* source) const {
-  log::Warn("source " + source->config.name,
-            "its queue stays full: what it has read and could not put there is not taken");
   source->instance->Abandon();
   source->instance->Join();
 }
