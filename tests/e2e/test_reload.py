@@ -441,6 +441,53 @@ def test_a_stop_ends_the_waiting_of_a_reload(waits_for, nats, gateway, settings)
         assert "reloaded: sink bus made anew" in running.text()
 
 
+def full_source(size, max_events=1000, storage="memory"):
+    return (f'[sources.orders]\nplugin = "generator"\nsize = {size}\n'
+            f'queue = {{ storage = "{storage}", max_events = {max_events} }}\n')
+
+
+def wait_full(nats, running, events=1000):
+    """Ends the bus."""
+    wait_delivered(running, "orders", "bus", 100)
+    before = running.written()
+    nats.kill()
+    running.wait_for_sink("bus", "connecting", since=before)
+    wait_until(lambda: status(running)["sources"][0]["queue"]["events"] >= events, "a full queue")
+
+
+@pytest.mark.parametrize("storage", ["memory", "disk"])
+def test_a_source_whose_queue_stays_full_refuses_and_goes_on(storage, nats, gateway, settings):
+    config = settings("1s") + full_source(64, storage=storage) + nats.sink()
+    running = gateway(config)
+    wait_full(nats, running)
+    error = reload(running, config.replace("size = 64", "size = 65"), code=1)
+    assert "source orders cannot end: its queue is full" in error
+    running.wait_for("source orders: it ends, and is started again once")
+    nats.start()
+    running.wait_for("(?s)(source orders: ready.*){2}")
+    wait_delivered(running, "orders", "bus", delivered(running, "orders", "bus") + 2000)
+    ledger = running.stop_clean().ledger("orders", "bus")
+    assert "did not get into its queue" not in running.text()
+    messages = nats.read()
+    assert_nothing_lost(messages, ledger)
+    numbers = [int(message.data.split()[0]) for message in messages]
+    second = numbers.index(0, 1)
+    assert numbers == [*range(second), *range(len(numbers) - second)], "two streams, each whole"
+    assert {len(message.data) for message in messages} == {64}
+
+
+def test_a_larger_queue_takes_what_a_full_one_cannot(nats, gateway, settings):
+    config = settings("1s") + full_source(64) + nats.sink()
+    running = gateway(config)
+    wait_full(nats, running)
+    assert reload(running, settings("1s") + full_source(64, max_events=20000) + nats.sink()) == \
+        "reloaded: source orders made anew\n"
+    wait_until(lambda: status(running)["sources"][0]["queue"]["events"] >= 20000, "a full queue")
+    nats.start()
+    ledger = running.stop_clean().ledger("orders", "bus")
+    assert_nothing_lost(nats.read(), ledger)
+
+
 def test_sighup_is_a_reload(nats, gateway, settings):
     config = settings() + TICKER.format(name="orders") + nats.sink()
     running = gateway(config)

@@ -140,6 +140,7 @@ void Control::Run() {
     const int signal_number =
         p_.signals->Wait(options_.exit_when_done ? 20 : p_.service->tick_ms());
     p_.service->Tick();
+    p_.pipeline->RestartEnded();
     if (signal_number == SIGHUP) {
       (void)Reload();  // it logs how it went
     } else if (signal_number != 0) {

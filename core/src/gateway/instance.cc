@@ -35,8 +35,8 @@ const char* StateName(int32_t state) {
   }
 }
 
-// How often an emit that waits for room looks whether its source is given up.
-constexpr Nanoseconds kAbandonInterval = std::chrono::milliseconds(100);
+// After which an emit is said to wait for room.
+constexpr Nanoseconds kRoomPatience = std::chrono::milliseconds(100);
 constexpr Nanoseconds kStopGrace = std::chrono::seconds(2);
 constexpr Nanoseconds kRetirePoll = std::chrono::milliseconds(5);
 // How often the control thread shows that it lives while it waits for a delivery thread.
@@ -290,7 +290,6 @@ penstock_status SourceInstance::Emit(const penstock_host* host, const penstock_e
     return status;
   };
   if (timeout_ns >= 0) return append(*batch, accepted, Nanoseconds(timeout_ns));
-  // For ever, but not for one that is to be replaced while its queue stays full.
   penstock_event_batch rest = {};  // what the plugin filled may end where 1.0 did
   rest.struct_size = sizeof rest;
   rest.stride = batch->stride;
@@ -298,15 +297,11 @@ penstock_status SourceInstance::Emit(const penstock_host* host, const penstock_e
   rest.count = batch->count;
   for (*accepted = 0;;) {
     size_t n = 0;
-    const penstock_status status = append(rest, &n, kAbandonInterval);
+    const penstock_status status = append(rest, &n, kRoomPatience);
     *accepted += n;
     if (status != PENSTOCK_AGAIN) return status;
     rest.events = penstock_event_at(&rest, n);
     rest.count -= n;
-    if (self->abandoned_) {
-      self->not_taken_ += rest.count;
-      return PENSTOCK_STOPPED;
-    }
   }
 }
 

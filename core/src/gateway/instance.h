@@ -105,8 +105,6 @@ class SourceInstance final : public Instance {
   Result<void> Start();
   // Asks run() to return.
   void Stop();
-  // Takes nothing more from it, so that it can return though its queue stays full.
-  void Abandon() { abandoned_ = true; }
   bool finished() const { return finished_; }
   bool failed() const { return failed_; }
   bool stopping() const { return stopping_; }
@@ -126,7 +124,6 @@ class SourceInstance final : public Instance {
   std::shared_ptr<queue::Queue> queue_;
   const std::function<void()> on_finished_;
   std::atomic<bool> stopping_{false};
-  std::atomic<bool> abandoned_{false};
   std::atomic<bool> waits_for_room_{false};
   std::atomic<uint64_t> not_taken_{0};  // events in its hands when its queue was closed
   std::atomic<bool> finished_{false};

@@ -275,9 +275,45 @@ std::unique_ptr<SourceInstance> Pipeline::MakeInstance(
                                           [this] { changed_->Notify(); });
 }
 
+queue::Limits Pipeline::LimitsOf(const config::SourceConfig& config) {
+  return ToLimits(config.queue);
+}
+
+Result<void> Pipeline::Restart(Source* source, std::unique_ptr<SourceInstance> instance) {
+  std::unique_ptr<SourceInstance> old;
+  source->to_restart = false;
+  // Nobody tells the old one anything any more once the queue has the new one's function.
+  Connect(source, instance.get());
+  {
+    std::lock_guard lock(parts_mutex_);
+    old = std::exchange(source->instance, std::move(instance));
+  }
+  old.reset();  // what it holds, such as a port, the new one may want
+  return source->instance->Start();
+}
+
+Result<void> Pipeline::Restart(Source* source) {
+  source->to_restart = false;
+  auto instance = MakeInstance(*source);
+  auto back = instance->Create();
+  if (back) back = Restart(source, std::move(instance));
+  if (!back)
+    return Fail(back.error().code, "it could not be started again, and is at the next reload: " +
+                                       back.error().message);
+  return {};
+}
+
+void Pipeline::RestartEnded() {
+  for (auto& source : sources_) {
+    if (!source->to_restart || !source->instance->finished()) continue;
+    if (auto back = Restart(source.get()); !back)
+      log::LogError("source " + source->config.name, back.error().message);
+  }
+}
+
 void Pipeline::Connect(Source* source, SourceInstance* instance) const {
   instance->SetQueue(source->queue);
-  source->queue->SetLimits(ToLimits(source->config.queue));
+  source->queue->SetLimits(LimitsOf(source->config));
   if (source->letters) source->letters->SetLimits(ToLimits(source->config.dead_letters));
   queue::OnSafe on_safe;
   if (instance->WantsAcks())
@@ -349,7 +385,10 @@ Result<delivery::CursorSpec> Pipeline::BuildCursor(const Sink& sink, const Sourc
 }
 
 void Pipeline::Drain() {
-  for (auto& source : sources_) source->instance->Stop();
+  for (auto& source : sources_) {
+    source->to_restart = false;
+    source->instance->Stop();
+  }
 }
 
 bool Pipeline::MayFinish(const Source& source) const {

@@ -57,6 +57,10 @@ class Pipeline {
   bool started() const { return started_; }
   store::Store* store() const { return started_ ? store_.get() : nullptr; }
 
+  // Begins those sources again that a reload ended and could not begin again at once, and that have
+  // got in what they had read. Does not wait. The control thread.
+  void RestartEnded();
+
   // Every source is asked to stop, and what it still emits is taken; the next Reload starts them
   // again. Does not wait.
   void Drain();
@@ -107,6 +111,7 @@ class Pipeline {
     std::shared_ptr<queue::Queue> queue;
     queue::Stats at_start;  // of the queue, when it was made
     std::unique_ptr<SourceInstance> instance;
+    bool to_restart = false;  // once its instance has finished; the control thread's
     std::map<std::string, std::shared_ptr<queue::ReplayQueue>>
         replays;  // by sink; made when needed
     bool disk() const { return config.queue.storage == config::Storage::kDisk; }
@@ -123,6 +128,11 @@ class Pipeline {
   Result<std::shared_ptr<queue::Queue>> BuildQueue(
       const config::SourceConfig& config, const std::shared_ptr<queue::StoredLetters>& letters);
   std::unique_ptr<SourceInstance> MakeInstance(const Running<config::SourceConfig>& source);
+  static queue::Limits LimitsOf(const config::SourceConfig& config);
+  // The instance takes the place of the source's, which has finished, and is started.
+  Result<void> Restart(Source* source, std::unique_ptr<SourceInstance> instance);
+  // The same with an instance that is made as the source's table says.
+  Result<void> Restart(Source* source);
   // The instance's events go into the source's queue, and it is told what became of them.
   void Connect(Source* source, SourceInstance* instance) const;
   // Without cursors, not created yet.

@@ -225,28 +225,18 @@ bool Reloading::End(Source* source, const std::function<bool()>& may_wait) const
   return true;
 }
 
-void Reloading::Abandon(Source* source) const {
-  source->instance->Abandon();
-  source->instance->Join();
-}
-
 Result<void> Reloading::EndForNext(Source* source) const {
   if (End(source, MayWait())) return {};
   if (StopWanted()) return tl::unexpected(Stopping());
-  Abandon(source);
-  return {};
-}
-
-Result<void> Reloading::Restart(Source* source, std::unique_ptr<SourceInstance> instance) {
-  std::unique_ptr<SourceInstance> old;
-  // Nobody tells the old one anything any more once the queue has the new one's function.
-  p_.Connect(source, instance.get());
-  {
-    std::lock_guard lock(p_.parts_mutex_);
-    old = std::exchange(source->instance, std::move(instance));
-  }
-  old.reset();  // what it holds, such as a port, the new one may want
-  return source->instance->Start();
+  const std::string name = "source " + source->config.name;
+  if (!source->instance->waits_for_room())
+    return Fail(Code::kRetry,
+                name + " has not ended within drain_timeout; reload again, or raise it");
+  return Fail(Code::kRetry,
+              name +
+                  " cannot end: its queue is full, and what it has read has found no room within "
+                  "drain_timeout; see in penstock status which sink does not take its events, "
+                  "and reload again once it does, or with a larger queue for the source");
 }
 
 void Reloading::TellSinks(Source* source, event::SourceInfo info) const {
@@ -261,6 +251,13 @@ void Reloading::TellSinks(Source* source, event::SourceInfo info) const {
 
 Result<void> Reloading::SwitchSource(const SourcePart& part) {
   Source* source = p_.FindSource(part.config->name);
+  ended_.push_back(source);
+  // A larger queue takes what finds no room in this one.
+  queue::Limits limits = Pipeline::LimitsOf(*part.config);
+  const queue::Limits now = Pipeline::LimitsOf(source->config);
+  limits.max_events = std::max(limits.max_events, now.max_events);
+  limits.max_bytes = std::max(limits.max_bytes, now.max_bytes);
+  source->queue->SetLimits(limits);
   if (auto ended = EndForNext(source); !ended) return ended;
   event::SourceInfo info = InfoOf(*part.config);
   const bool told =
@@ -273,7 +270,7 @@ Result<void> Reloading::SwitchSource(const SourcePart& part) {
   source->plugin = part.plugin;
   source->options = part.options;
   if (told) TellSinks(source, std::move(info));
-  return Restart(source, std::move(fresh_instances_.at(part.config->name)));
+  return p_.Restart(source, std::move(fresh_instances_.at(part.config->name)));
 }
 
 Result<void> Reloading::CreateAdded(const SourcePart& part) {
@@ -442,7 +439,11 @@ std::string Reloading::NotReady() const {
 void Reloading::DropAdded(std::unique_ptr<Source> source) {
   const std::string name = source->config.name;
   const bool disk = source->disk();
-  if (source->instance && !End(source.get(), [] { return false; })) Abandon(source.get());
+  if (source->instance) {
+    source->instance->Stop();
+    source->queue->Close();
+    source->instance->Join();
+  }
   const queue::Stats stats = source->queue->stats();
   const uint64_t received = stats.appended - source->at_start.appended + stats.unstored;
   if (received > 0)
@@ -459,9 +460,13 @@ void Reloading::DropAdded(std::unique_ptr<Source> source) {
 
 void Reloading::RollBack() {
   for (auto& source : fresh_sources_) DropAdded(std::move(source));
+  // All first, so that they take their time together.
+  for (const Before& before : before_) before.source->instance->Stop();
+  const TimePoint until = p_.clock_->Now() + kGrace;
+  const auto may_wait = [&] { return p_.clock_->Now() < until; };
   for (Before& before : before_) {
     Source* source = before.source;
-    if (!End(source, [] { return false; })) Abandon(source);
+    (void)End(source, may_wait);
     {
       std::lock_guard lock(p_.parts_mutex_);
       source->config = before.was.config;
@@ -469,7 +474,6 @@ void Reloading::RollBack() {
     if (before.told) TellSinks(source, InfoOf(source->config));
     source->plugin = before.was.plugin;
     source->options = before.was.options;
-    ended_.push_back(source);
   }
   if (fenced_) {
     ForEachRemovedRoute([](const RouteName& route, Sink* sink, Source*) {
@@ -480,10 +484,14 @@ void Reloading::RollBack() {
   }
   if (StopWanted()) return;
   for (Source* source : ended_) {
-    auto instance = p_.MakeInstance(*source);
-    Result<void> back = instance->Create();
-    if (back) back = Restart(source, std::move(instance));
-    if (!back) log::LogError(kMe, "it could not be started again: " + back.error().message);
+    const std::string name = "source " + source->config.name;
+    source->queue->SetLimits(Pipeline::LimitsOf(source->config));
+    if (!End(source, may_wait)) {
+      source->to_restart = true;
+      log::Warn(name, "it ends, and is started again once what it has read is in its queue");
+    } else if (auto back = p_.Restart(source); !back) {
+      log::LogError(name, back.error().message);
+    }
   }
 }
 

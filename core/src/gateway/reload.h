@@ -15,8 +15,9 @@ namespace penstock::gateway {
 // 2. EndRoutes: what is to go is delivered; its sources are stopped for that.
 // 3. SwitchSources: old streams end, and new ones begin, into the same queues.
 // 4. SwitchSinks: new sinks go on where the old ones stand. Nothing can fail any more.
-// After an error in 1 to 3 all is as it was, but that the sources touched were started again. Once
-// a stop is wanted nothing is waited for: that is an error in 1 to 3, and 4 takes what is there.
+// After an error in 1 to 3 all is as it was, but that the sources touched were started again, or
+// are once what they had read is in their queue. Once a stop is wanted nothing is waited for: that
+// is an error in 1 to 3, and 4 takes what is there.
 class Reloading {
  public:
   Reloading(Pipeline* pipeline, const Prepared& next);
@@ -64,15 +65,11 @@ class Reloading {
   // Stops the source's instance and waits until it has returned; what it still emits is taken.
   // False: it has not.
   bool End(Source* source, const std::function<bool()>& may_wait) const;
-  // The same, though what it has read be lost.
-  void Abandon(Source* source) const;
-  // An error once a stop is wanted.
+  // The same for what comes next; an error says why it has not.
   Result<void> EndForNext(Source* source) const;
   // What the sinks that run read of the source from now on has that info, and passes the filter of
   // the source's table.
   void TellSinks(Source* source, event::SourceInfo info) const;
-  // An instance as the source's table says takes the place of the one that has ended.
-  Result<void> Restart(Source* source, std::unique_ptr<SourceInstance> instance);
   void ForEachRemovedRoute(const std::function<void(const RouteName&, Sink*, Source*)>& f) const;
   std::string OldBuilds() const;
   // The new sinks that are not ready, and why. Waits for them for a moment.
@@ -85,7 +82,7 @@ class Reloading {
   std::map<std::string, std::unique_ptr<SourceInstance>> fresh_instances_;  // of changed sources
   std::map<std::string, std::unique_ptr<Sink>> fresh_sinks_;
   std::vector<std::unique_ptr<Source>> fresh_sources_;
-  std::vector<Source*> ended_;  // removed ones whose instance has ended
+  std::vector<Source*> ended_;  // those whose instance was asked to end
   bool fenced_ = false;
   std::vector<Before> before_;
 };

@@ -201,7 +201,7 @@ penstock_status DiskQueue::Append(const penstock_event_batch& batch, size_t* acc
       share_->WakeWhenFreed();
       taken = TryAppend(batch, *accepted, &full);
     }
-    if (taken == 0 && full && limits_.when_full != WhenFull::kBlock) {
+    if (taken == 0 && full && Drops()) {
       DropNewest(event::ReadEvent(batch, *accepted));
       taken = 1;
     }
@@ -304,6 +304,11 @@ void DiskQueue::Insert(std::shared_ptr<const event::Block> block, const Room& ro
   charged_ += block->total_charged_bytes();
   entries_.push_back({std::move(block), now, wall, room.bytes, bytes_end_});
   bytes_end_ += room.bytes;
+}
+
+bool DiskQueue::Drops() const {
+  std::lock_guard lock(mutex_);
+  return limits_.when_full != WhenFull::kBlock;
 }
 
 void DiskQueue::DropNewest(const penstock_event& event) {

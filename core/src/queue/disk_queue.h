@@ -116,6 +116,7 @@ class DiskQueue final : public Queue, private store::Member {
   bool FitsBounds(const Room& room, uint64_t more) const;
   bool DropOldestChunk();
   void Insert(std::shared_ptr<const event::Block> block, const Room& room);
+  bool Drops() const;
   void DropNewest(const penstock_event& event);
   penstock_status Wait(Signal::Ticket ticket, Nanoseconds timeout, TimePoint* deadline);
 

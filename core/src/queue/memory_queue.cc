@@ -28,7 +28,7 @@ penstock_status MemoryQueue::Append(const penstock_event_batch& batch, size_t* a
     const Signal::Ticket ticket = room_->Take();
     if (closed_) return PENSTOCK_STOPPED;
     size_t taken = TryAppend(batch, *accepted);
-    if (taken == 0 && limits_.when_full != WhenFull::kBlock) {
+    if (taken == 0 && Drops()) {
       DropNewest(event::ReadEvent(batch, *accepted));
       taken = 1;
     }
@@ -109,6 +109,11 @@ void MemoryQueue::Insert(std::shared_ptr<const event::Block> block, uint64_t byt
   // Whoever wakes wants the lock at once.
   lock.unlock();
   for (const auto& wake : wakes) wake->Notify();
+}
+
+bool MemoryQueue::Drops() const {
+  std::lock_guard lock(mutex_);
+  return limits_.when_full != WhenFull::kBlock;
 }
 
 void MemoryQueue::DropNewest(const penstock_event& event) {

@@ -75,6 +75,7 @@ class MemoryQueue : public Queue, public std::enable_shared_from_this<MemoryQueu
   size_t TryAppend(const penstock_event_batch& batch, size_t first);
   Room MakeRoom(const penstock_event_batch& batch, size_t first);
   void Insert(std::shared_ptr<const event::Block> block, uint64_t bytes);
+  bool Drops() const;
   void DropNewest(const penstock_event& event);
   // Waits until there may be room; what Append should return if not OK.
   penstock_status Wait(Signal::Ticket ticket, Nanoseconds timeout, TimePoint* deadline);

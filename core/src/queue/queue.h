@@ -106,10 +106,11 @@ class Queue {
   // Nothing is held back for the reader any more, and its place is forgotten.
   virtual void RemoveReader(ReaderId /*reader*/) {}
 
-  // Both only while no Append is under way. What is held stays, also beyond new limits.
+  // What is held stays, also beyond new limits.
   virtual void SetLimits(const Limits& /*limits*/) {}
-  // From now on on_safe is called, for events that are appended from now on; empty: nobody is. The
-  // function of before is not being called when this returns, and will not be.
+  // Only while no Append is under way. From now on on_safe is called, for events that are appended
+  // from now on; empty: nobody is. The function of before is not being called when this returns,
+  // and will not be.
   virtual void SetOnSafe(OnSafe /*on_safe*/) {}
 
   // Up to max_events and about max_bytes (at least one event, if there is one) from offset on. The

@@ -286,6 +286,18 @@ TEST_F(QueueTest, ABlockedAppendGoesOnWhenAReaderLetsGo) {
   EXPECT_EQ(queue.end(), 5u);
 }
 
+TEST_F(QueueTest, ABlockedAppendGoesOnWithLargerLimits) {
+  MemoryQueue& queue = Make({.max_events = 2});
+  Blocked append(queue, 5, 1);
+  Blocked::WaitEnd(queue, 2);
+  queue.SetLimits({.max_events = 4});
+  Blocked::WaitEnd(queue, 4);
+  queue.SetLimits({.max_events = 4, .when_full = WhenFull::kDropNewest});
+  EXPECT_EQ(append.Join(), PENSTOCK_OK);
+  EXPECT_EQ(append.accepted(), 5u);
+  EXPECT_EQ(queue.end(), 4u);
+}
+
 TEST_F(QueueTest, CloseEndsABlockedAppendAndReadersGoOn) {
   MemoryQueue& queue = Make({.max_events = 2});
   Blocked append(queue, 5, 1);
