@@ -1,6 +1,7 @@
 """Reload: what changed is changed, what did not is not touched, and nothing is lost or doubled."""
 
 import base64
+import contextlib
 import json
 import os
 import pathlib
@@ -486,6 +487,33 @@ def test_a_larger_queue_takes_what_a_full_one_cannot(nats, gateway, settings):
     nats.start()
     ledger = running.stop_clean().ledger("orders", "bus")
     assert_nothing_lost(nats.read(), ledger)
+
+
+def test_a_source_that_cannot_be_started_again_is_at_the_next_reload(drop, nats, gateway,
+                                                                     settings):
+    first = free_port()
+    good = settings() + port_source(first, "a") + nats.sink()
+    running = gateway(good, plugin_dirs=(drop, PLUGINS))
+    wait_delivered(running, "orders", "bus", 50)
+    with socket.socket() as taken, socket.socket() as thief:
+        taken.bind(("127.0.0.1", 0))
+        late = (port_source(taken.getsockname()[1], "c").replace("orders", "late") +
+                "wait_ms = 1500\n")
+        running.config.write_text(settings() + port_source(free_port(), "b") + late +
+                                  nats.sink(sources=("*",)))
+        os.kill(running.pid, signal.SIGHUP)
+
+        def steal():
+            with contextlib.suppress(OSError):
+                thief.bind(("127.0.0.1", first))
+                return True
+            return False
+        wait_until(steal, "the old source's port")
+        running.wait_for("source orders: it could not be started again")
+        assert "mend it and reload" in status(running)["sources"][0]["reason"]
+    assert reload(running, good) == "reloaded: source orders made anew\n"
+    wait_delivered(running, "orders", "bus", delivered(running, "orders", "bus") + 50)
+    running.stop_clean()
 
 
 def test_sighup_is_a_reload(nats, gateway, settings):

@@ -228,7 +228,11 @@ SourceInstance::~SourceInstance() {
 }
 
 Result<void> SourceInstance::Start() {
-  if (auto started = StartPlugin(); !started) return started;
+  if (auto started = StartPlugin(); !started) {
+    Show("failed", started.error().message + "; mend it and reload or restart the gateway");
+    failed_ = finished_ = true;
+    return started;
+  }
   thread_ = std::thread([this] { Run(); });
   return {};
 }

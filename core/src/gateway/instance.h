@@ -102,6 +102,7 @@ class SourceInstance final : public Instance {
   void OnAck(const uint64_t* ack_tokens, size_t n);
 
   Result<void> Create() { return Instance::Create(); }
+  // After an error it has failed for good.
   Result<void> Start();
   // Asks run() to return.
   void Stop();
