@@ -37,6 +37,7 @@ def load_contract():
 
 
 generic_pb2, generic_pb2_grpc = load_contract()
+SAYING = threading.Lock()
 
 
 def json_payload(number, stream, size):
@@ -143,7 +144,10 @@ class Eventing(generic_pb2_grpc.EventingServicer):
 
 
 def say(line):
-    print(line, flush=True)
+    # In one piece: print() writes the line's end apart, and streams have threads of their own.
+    with SAYING:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
 
 
 def credentials(flags):
