@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <thread>
 
-#include "fakes/threads.h"
 #include "fixture.h"
 #include "silent_server.h"
 
@@ -179,37 +178,22 @@ TEST(NatsJetStreamFaults, EndsSoonWhileConnectingToAFrozenServer) {
 }
 
 TEST(NatsJetStreamFaults, EndsSoonInTheMiddleOfATlsHandshake) {
-  const size_t threads = Threads();
-  // nats.c waits for the handshake for ever.
-  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
-  ASSERT_EQ(listen(listener, 1), 0);
-  ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  Running run({{"servers", List{"tls://127.0.0.1:" + std::to_string(ntohs(address.sin_port))}}},
-              false);
-  const int connection = accept(listener, nullptr, nullptr);
-  const std::string info =
-      "INFO {\"server_id\":\"x\",\"max_payload\":1000,\"tls_required\":true}\r\n";
-  ASSERT_EQ(write(connection, info.data(), info.size()), static_cast<ssize_t>(info.size()));
-  char hello = 0;
-  ASSERT_EQ(read(connection, &hello, 1), 1);
-  const auto before = Clock::now();
-  run.sink.Destroy();
-  EXPECT_LT(Clock::now() - before, seconds(4));
-  close(connection);  // ends the thread that was left behind
-  close(listener);
+  const size_t threads = ThreadsOfNats();
+  {
+    SilentServer server;  // its end ends the thread that was left behind
+    Running run({{"servers", List{server.url()}}}, false);
+    ASSERT_TRUE(server.Accept(seconds(10)));
+    ASSERT_TRUE(server.Hears(seconds(10)));
+    const auto before = Clock::now();
+    run.sink.Destroy();
+    EXPECT_LT(Clock::now() - before, seconds(4));
+  }
   // It must be gone before OpenSSL cleans up at the end of the process.
-  const auto end = Clock::now() + seconds(10);
-  while (Threads() > threads && Clock::now() < end) std::this_thread::yield();
+  WaitThreads(threads, seconds(10));
 }
 
 TEST(NatsJetStreamFaults, EndsATlsHandshakeInWhichTheServerFallsSilent) {
-  ASSERT_EQ(nats_Open(-1), NATS_OK);  // its own threads stay
-  const size_t threads = Threads();
+  const size_t threads = ThreadsOfNats();
   SilentServer server;
   {
     Running run({{"servers", List{server.url()}}}, false);
@@ -220,9 +204,7 @@ TEST(NatsJetStreamFaults, EndsATlsHandshakeInWhichTheServerFallsSilent) {
 #endif
   }
   // The second one's thread ends by itself, too.
-  const auto end = Clock::now() + seconds(10);
-  while (Threads() > threads && Clock::now() < end) std::this_thread::sleep_for(milliseconds(20));
-  EXPECT_LE(Threads(), threads);
+  EXPECT_TRUE(WaitThreads(threads, seconds(10)));
 }
 
 TEST(NatsJetStreamFaults, CanBeStoppedTwiceAndBeforeStart) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <arpa/inet.h>
+#include <nats/nats.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -16,10 +17,18 @@
 #include <thread>
 #include <vector>
 
+#include "fakes/threads.h"
+
 namespace penstock::fakes {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+
+// Before any attempt; nats.c's own threads, which stay, are among them.
+inline size_t ThreadsOfNats() {
+  if (nats_Open(-1) != NATS_OK) throw std::runtime_error("no nats.c");
+  return Threads();
+}
 
 class SilentServer {
  public:
@@ -57,6 +66,12 @@ class SilentServer {
     std::lock_guard lock(mutex_);
     connections_.push_back({fd, 0});
     return said;
+  }
+  // Whether the one that came last has begun its handshake in time.
+  bool Hears(milliseconds time) {
+    pollfd one{connections_.back().fd, POLLIN, 0};
+    char first = 0;
+    return poll(&one, 1, static_cast<int>(time.count())) == 1 && read(one.fd, &first, 1) == 1;
   }
 
  private:

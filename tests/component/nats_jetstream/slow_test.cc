@@ -1,7 +1,4 @@
 // What takes minutes: attempts to connect that nats.c cannot break off.
-#include <thread>
-
-#include "fakes/threads.h"
 #include "fixture.h"
 #include "silent_server.h"
 
@@ -12,7 +9,7 @@ TEST(NatsJetStreamSlow, TlsHandshakesThatHangMakeAttemptsRareAndNeverStopThem) {
 #if NATS_VERSION_NUMBER >= 0x030B00
   GTEST_SKIP() << "nats.c " NATS_VERSION_STRING " breaks them off";
 #endif
-  const size_t threads = Threads();
+  const size_t threads = ThreadsOfNats();
   {
     SilentServer server(SilentServer::kSlowly);
     Running run({{"servers", List{server.url()}}}, false);
@@ -22,8 +19,7 @@ TEST(NatsJetStreamSlow, TlsHandshakesThatHangMakeAttemptsRareAndNeverStopThem) {
     EXPECT_TRUE(server.Accept(seconds(60)));
   }
   // They must be gone before OpenSSL cleans up at the end of the process.
-  const auto end = std::chrono::steady_clock::now() + seconds(10);
-  while (Threads() > threads && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+  WaitThreads(threads, seconds(10));
 }
 
 }  // namespace
