@@ -281,8 +281,8 @@ void Connection::LearnServers() {
 
 void Connection::KeepAlive() {
   for (;;) {
-    LearnServers();
     if (Closing(kPingEvery)) return;
+    LearnServers();
     if (natsConnection_FlushTimeout(nc_, kPingTimeoutMs) == NATS_TIMEOUT) {
       PostNote(Note::kWarning, where_ + " has not answered a ping for " +
                                    std::to_string(kPingTimeoutMs / 1000) +
